@@ -1,0 +1,145 @@
+"""What a bundle's manifest.json holds: the one vocabulary that every folder shares."""
+
+from typing import Any, Literal
+
+import msgspec
+
+SCHEMA_VERSION = "1.0"
+
+Status = Literal["executed", "interpreted", "converted", "failed"]
+"""`executed`: ran here in its own runtime. `interpreted`: Core ML's MIL program, run over torch on Linux.
+`converted`: written, and nothing here could run it. `failed`: refused, crashed, or differs from PyTorch."""
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """A row of the manifest. Unknown fields are ignored, so that an older reader takes a newer minor version."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dicts, lists and numbers, as in the JSON file."""
+        plain: dict[str, Any] = msgspec.to_builtins(self)
+        return plain
+
+
+class Tensor(Record):
+    """One input or output: its name, shape such as (1, 3, 224, 224), numpy dtype and layout such as `NCHW`."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+    layout: str = ""
+
+
+class Preprocessing(Record):
+    """From an RGB image of HWC uint8 to the network's input; field names and units are OpenVINO Model API's.
+
+    The image is resized so that it covers `width` x `height` (`crop`), fits inside (`letterbox`) or matches it
+    (`standard`), then each value becomes `(x / 255 - mean / 255) / (scale / 255)`, every step rounded to float32,
+    which is torchvision's ToTensor and Normalize to the last bit.
+    """
+
+    input: str
+    width: int
+    height: int
+    resize_type: Literal["crop", "letterbox", "standard"] = "crop"
+    interpolation: Literal["nearest", "bilinear", "bicubic"] = "bilinear"
+    crop_fraction: float = 1.0
+    """With `crop`: the cut-out's share of the resized image's side (timm's crop_pct)."""
+    mean_values: tuple[float, ...] = (0.0, 0.0, 0.0)
+    scale_values: tuple[float, ...] = (255.0, 255.0, 255.0)
+    pad_value: int = 0
+    color: Literal["RGB", "BGR"] = "RGB"
+
+
+class Postprocessing(Record):
+    """From the network's output to an answer. `softmax` is true where the output holds logits."""
+
+    output: str
+    softmax: bool = True
+
+
+class Proof(Record):
+    """An artifact's answers against PyTorch's on one golden input.
+
+    Over all outputs together: SQNR in dB (None where the answers are identical), cosine, largest absolute error;
+    `top1` says whether the largest element of the last axis agrees (share of 1).
+    """
+
+    input: str
+    sqnr_db: float | None
+    cosine: float
+    max_error: float
+    top1: float
+
+
+class Artifact(Record):
+    """One exported file (or folder: `.mlpackage`, OpenVINO's .xml and .bin) and what is known about it.
+
+    `sha256` of a folder is that of its sorted lines `HASH  RELATIVE/PATH`. `sqnr_db` is the worst golden input's;
+    None where nothing ran, or where every answer was identical (`status` tells which).
+    """
+
+    target: str
+    precision: str
+    file: str
+    bytes: int
+    sha256: str
+    status: Status
+    sqnr_db: float | None = None
+    cosine: float | None = None
+    max_error: float | None = None
+    top1_agreement: float | None = None
+    proofs: tuple[Proof, ...] = ()
+    reason: str = ""
+    """Why the status is not `executed`; empty otherwise."""
+    inputs: tuple[str, ...] = ()
+    """The runtime's own names, in the order of the manifest's inputs."""
+    outputs: tuple[str, ...] = ()
+    operators_total: int | None = None
+    operators_delegated: int | None = None
+    """Operators that run in the target's fast path; None where this machine cannot know."""
+    not_delegated: dict[str, int] = {}
+    seconds: float = 0.0
+    peak_mb: float | None = None
+    tool_versions: dict[str, str] = {}
+
+
+class File(Record):
+    """A further file of the bundle, and its hash."""
+
+    file: str
+    bytes: int
+    sha256: str
+
+
+class Failure(Record):
+    """A target that was asked for and did not make it into the bundle, with the reason and a way out."""
+
+    target: str
+    precision: str
+    error: dict[str, str]
+
+
+class Manifest(Record):
+    """The whole of manifest.json."""
+
+    schema_version: str = SCHEMA_VERSION
+    model: str
+    task: Literal["classify", "raw"] = "raw"
+    weights: str = ""
+    source: str = ""
+    """What was captured: `zoo`, `package.module:factory`, `file.py:factory` or a .pt2 file's name."""
+    source_commit: str = ""
+    licence: str = ""
+    created: str = ""
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    preprocessing: Preprocessing | None = None
+    postprocessing: Postprocessing | None = None
+    labels: tuple[str, ...] = ()
+    artifacts: tuple[Artifact, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    files: tuple[File, ...] = ()
+    parameters: int | None = None
+    published: dict[str, float | str] = {}
+    tool_versions: dict[str, str] = {}
+    host: dict[str, str] = {}
