@@ -1,0 +1,245 @@
+"""Opens, checks and writes bundles. Nothing here trusts a byte of a bundle before its hash was compared."""
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from runtime_py.errors import SdkError
+from runtime_py.manifest import SCHEMA_VERSION, Artifact, File, Manifest
+
+MANIFEST = "manifest.json"
+MANIFEST_HASH = "manifest.sha256"
+MANIFEST_LIMIT_BYTES = 8 * 2**20
+SIDE_LIMIT = 16384
+"""Largest width and height in pixels that a manifest may ask a photo to be resized to."""
+
+
+class NotABundle(SdkError):
+    """A path that holds no bundle, or one whose manifest says something impossible."""
+
+    id = "not-a-bundle"
+
+
+class CorruptBundle(SdkError):
+    """A file of a bundle is missing, unexpected, or not what the manifest says it is."""
+
+    id = "corrupt-bundle"
+
+
+class NewerBundle(SdkError):
+    """A bundle whose format this version does not know yet."""
+
+    id = "newer-bundle"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle's folder and its manifest, whose own hash and schema were checked."""
+
+    path: Path
+    manifest: Manifest
+
+    def file(self, entry: Artifact | File) -> Path:
+        """Where an artifact or a further file of this bundle lies."""
+        return self.path / entry.file
+
+
+def open_bundle(path: str | os.PathLike[str]) -> Bundle:
+    """Reads and validates the manifest of the bundle at `path`; `check_files` does the same for its files.
+
+    Raises `NotABundle`, `CorruptBundle` or `NewerBundle`.
+    """
+    folder = Path(path)
+    if not folder.exists():
+        raise NotABundle(f"{folder} does not exist", expected="a folder NAME.bundle")
+    if not (folder / MANIFEST).is_file():
+        raise NotABundle(f"{folder} holds no {MANIFEST}", expected="a folder NAME.bundle that sdk export wrote")
+    text = _read_limited(folder / MANIFEST, MANIFEST_LIMIT_BYTES)
+    _check_manifest_hash(folder, text)
+    manifest = _parse(folder / MANIFEST, text)
+    for entry in (*manifest.artifacts, *manifest.files):
+        _check_name(entry.file)
+    _check_meaning(manifest)
+    return Bundle(folder, manifest)
+
+
+def check_files(bundle: Bundle, artifacts: Iterable[Artifact] | None = None, *, complete: bool = False) -> None:
+    """Hashes `artifacts` (all of them where None) and every further file, and compares with the manifest.
+
+    With `complete`, a file that the manifest does not mention is an error too. Raises `CorruptBundle`.
+    """
+    chosen = bundle.manifest.artifacts if artifacts is None else tuple(artifacts)
+    for entry in (*chosen, *bundle.manifest.files):
+        _check_entry(bundle, entry)
+    if complete:
+        _check_no_strangers(bundle)
+
+
+def write_bundle(folder: Path, manifest: Manifest) -> None:
+    """Writes manifest.json and manifest.sha256 into `folder`, each beside its final name and renamed."""
+    text = msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
+    if len(text) > MANIFEST_LIMIT_BYTES:
+        raise SdkError(
+            f"the manifest of {folder} has {len(text)} bytes", expected=f"at most {MANIFEST_LIMIT_BYTES}"
+        )
+    _write_renamed(folder / MANIFEST, text)
+    _write_renamed(folder / MANIFEST_HASH, _hash_line(text))
+
+
+def describe(path: Path) -> tuple[int, str]:
+    """Bytes and SHA-256 of a file, or of a folder: that of its sorted lines `HASH  RELATIVE/PATH`.
+
+    Raises `CorruptBundle` for symbolic links, pipes and what else is no plain file.
+    """
+    if not path.is_dir() or path.is_symlink():
+        return _describe_file(path)
+    total, lines = 0, []
+    for file in _plain_files(path):
+        size, digest = _describe_file(file)
+        total += size
+        lines.append(f"{digest}  {file.relative_to(path).as_posix()}\n")
+    return total, hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()
+
+
+def _read_limited(path: Path, limit: int) -> bytes:
+    if path.is_symlink() or not path.is_file():
+        raise CorruptBundle(f"{path} is missing or no plain file", expected="a file of the bundle itself")
+    with path.open("rb") as stream:
+        content = stream.read(limit + 1)
+    if len(content) > limit:
+        raise CorruptBundle(f"{path} is larger than {limit} bytes", expected=f"at most {limit} bytes")
+    return content
+
+
+def _hash_line(text: bytes) -> bytes:
+    return f"{hashlib.sha256(text).hexdigest()}  {MANIFEST}\n".encode()
+
+
+def _check_manifest_hash(folder: Path, text: bytes) -> None:
+    expected = _hash_line(text)
+    found = _read_limited(folder / MANIFEST_HASH, len(expected))
+    if found != expected:
+        raise CorruptBundle(
+            f"{MANIFEST} and {MANIFEST_HASH} of {folder} do not belong together",
+            expected=f"{MANIFEST_HASH} to hold exactly {expected.decode().rstrip()!r} and a newline",
+            hint="copy or export the bundle again",
+        )
+
+
+class _Head(msgspec.Struct):
+    schema_version: str
+
+
+def _parse(path: Path, text: bytes) -> Manifest:
+    try:
+        _check_version(path, msgspec.json.decode(text, type=_Head).schema_version)
+        return msgspec.json.decode(text, type=Manifest)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise NotABundle(f"{path} is no valid manifest: {error}", expected=f"schema {SCHEMA_VERSION}") from error
+
+
+def _check_version(path: Path, version: str) -> None:
+    major, dot, minor = version.partition(".")
+    if not (dot and all(part.isascii() and part.isdigit() and len(part) < 6 for part in (major, minor))):
+        raise NotABundle(f"{path} has the schema version {version!r}", expected="MAJOR.MINOR, such as 1.0")
+    if int(major) > int(SCHEMA_VERSION.partition(".")[0]):
+        raise NewerBundle(
+            f"{path} has the schema version {version}",
+            expected=f"{SCHEMA_VERSION.partition('.')[0]}.x, which this version reads",
+            hint="pip install --upgrade edge-sdk",
+        )
+
+
+def _check_name(name: str) -> None:
+    """Refuses what could leave the folder on any system; the file itself is looked at by `_check_entry`."""
+    parts_ok = all(part not in ("", ".", "..") for part in name.split("/"))
+    if not (parts_ok and name.isprintable() and "\\" not in name and ":" not in name):
+        raise NotABundle(
+            f"the manifest names the file {name!r}", expected="a path inside the bundle's folder, with / only"
+        )
+
+
+def _check_meaning(manifest: Manifest) -> None:
+    pre, post = manifest.preprocessing, manifest.postprocessing
+    if pre is not None:
+        shape = next((tensor.shape for tensor in manifest.inputs if tensor.name == pre.input), None)
+        _expect(shape == (1, 3, pre.height, pre.width), f"preprocessing for {pre.input!r}, shape {shape}",
+                f"an input of shape (1, 3, {pre.height}, {pre.width})")  # fmt: skip
+        _expect(0 < pre.width <= SIDE_LIMIT and 0 < pre.height <= SIDE_LIMIT,
+                f"preprocessing to {pre.width} x {pre.height}", f"sides from 1 to {SIDE_LIMIT}")  # fmt: skip
+        _expect(0.1 <= pre.crop_fraction <= 1, f"crop_fraction {pre.crop_fraction}", "0.1 to 1")
+        _expect(0 <= pre.pad_value <= 255, f"pad_value {pre.pad_value}", "0 to 255")
+        _expect(len(pre.mean_values) == len(pre.scale_values) == 3 and all(pre.scale_values),
+                f"mean {pre.mean_values} and scale {pre.scale_values}", "three each, no scale 0")  # fmt: skip
+    if post is not None:
+        names = [tensor.name for tensor in manifest.outputs]
+        _expect(post.output in names, f"postprocessing of {post.output!r}", f"one of {', '.join(names)}")
+    if manifest.task == "classify":
+        _expect(pre is not None and post is not None, "the task classify", "preprocessing and postprocessing")
+
+
+def _expect(held: bool, given: str, expected: str) -> None:
+    if not held:
+        raise NotABundle(f"the manifest says: {given}", expected=expected)
+
+
+def _check_entry(bundle: Bundle, entry: Artifact | File) -> None:
+    path = bundle.file(entry)
+    for place in (path, *path.parents[: entry.file.count("/")]):
+        if place.is_symlink():
+            raise CorruptBundle(f"{place} is a symbolic link", expected="a file of the bundle itself")
+    if not path.exists():
+        raise CorruptBundle(f"{path} is missing", expected=f"{entry.bytes} bytes, sha256 {entry.sha256}",
+                            hint="copy or export the bundle again")  # fmt: skip
+    size, digest = describe(path)
+    if (size, digest) != (entry.bytes, entry.sha256):
+        raise CorruptBundle(
+            f"{path} has {size} bytes, sha256 {digest}",
+            expected=f"{entry.bytes} bytes, sha256 {entry.sha256}",
+            hint="copy or export the bundle again",
+        )
+
+
+def _check_no_strangers(bundle: Bundle) -> None:
+    known = {entry.file for entry in (*bundle.manifest.artifacts, *bundle.manifest.files)}
+    known |= {MANIFEST, MANIFEST_HASH}
+    for file in _plain_files(bundle.path):
+        relative = file.relative_to(bundle.path)
+        owners = {relative.as_posix(), *(parent.as_posix() for parent in relative.parents)}
+        if not owners & known:
+            raise CorruptBundle(f"{file} is not in the manifest", expected="only files that the manifest names",
+                                hint=f"remove {file}")  # fmt: skip
+
+
+def _plain_files(folder: Path) -> Iterator[Path]:
+    for entry in folder.rglob("*"):
+        if entry.is_symlink() or not (entry.is_file() or entry.is_dir()):
+            raise CorruptBundle(f"{entry} is a link or a special file", expected="plain files and folders")
+        if entry.is_file():
+            yield entry
+
+
+def _describe_file(path: Path) -> tuple[int, str]:
+    if path.is_symlink() or not path.is_file():
+        raise CorruptBundle(f"{path} is missing or no plain file", expected="a file or a folder")
+    if not path.name.isprintable():
+        raise CorruptBundle(f"{str(path)!r} has control characters in its name", expected="a printable name")
+    try:
+        with path.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+            return stream.tell(), digest
+    except OSError as error:
+        raise CorruptBundle(f"{path} cannot be read: {error.strerror}", expected="a readable file") from error
+
+
+def _write_renamed(path: Path, content: bytes) -> None:
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        beside.write_bytes(content)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
