@@ -14,6 +14,7 @@ from runtime_py.manifest import SCHEMA_VERSION, Artifact, File, Manifest
 MANIFEST = "manifest.json"
 MANIFEST_HASH = "manifest.sha256"
 MANIFEST_LIMIT_BYTES = 8 * 2**20
+AGAIN = "copy or export the bundle again"
 SIDE_LIMIT = 16384
 """Largest width and height in pixels that a manifest may ask a photo to be resized to."""
 
@@ -57,23 +58,25 @@ def open_bundle(path: str | os.PathLike[str]) -> Bundle:
     if not folder.exists():
         raise NotABundle(f"{folder} does not exist", expected="a folder NAME.bundle")
     if not (folder / MANIFEST).is_file():
-        raise NotABundle(f"{folder} holds no {MANIFEST}", expected="a folder NAME.bundle that sdk export wrote")
+        raise NotABundle(f"{folder} holds no {MANIFEST}", expected="a folder written by sdk export")
     text = _read_limited(folder / MANIFEST, MANIFEST_LIMIT_BYTES)
     _check_manifest_hash(folder, text)
     manifest = _parse(folder / MANIFEST, text)
-    for entry in (*manifest.artifacts, *manifest.files):
+    for entry in _entries(manifest.artifacts, manifest.files):
         _check_name(entry.file)
     _check_meaning(manifest)
     return Bundle(folder, manifest)
 
 
-def check_files(bundle: Bundle, artifacts: Iterable[Artifact] | None = None, *, complete: bool = False) -> None:
+def check_files(
+    bundle: Bundle, artifacts: Iterable[Artifact] | None = None, *, complete: bool = False
+) -> None:
     """Hashes `artifacts` (all of them where None) and every further file, and compares with the manifest.
 
     With `complete`, a file that the manifest does not mention is an error too. Raises `CorruptBundle`.
     """
-    chosen = bundle.manifest.artifacts if artifacts is None else tuple(artifacts)
-    for entry in (*chosen, *bundle.manifest.files):
+    chosen = bundle.manifest.artifacts if artifacts is None else artifacts
+    for entry in _entries(chosen, bundle.manifest.files):
         _check_entry(bundle, entry)
     if complete:
         _check_no_strangers(bundle)
@@ -105,6 +108,10 @@ def describe(path: Path) -> tuple[int, str]:
     return total, hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()
 
 
+def _entries(artifacts: Iterable[Artifact], files: Iterable[File]) -> tuple[Artifact | File, ...]:
+    return (*artifacts, *files)
+
+
 def _read_limited(path: Path, limit: int) -> bytes:
     if path.is_symlink() or not path.is_file():
         raise CorruptBundle(f"{path} is missing or no plain file", expected="a file of the bundle itself")
@@ -126,7 +133,7 @@ def _check_manifest_hash(folder: Path, text: bytes) -> None:
         raise CorruptBundle(
             f"{MANIFEST} and {MANIFEST_HASH} of {folder} do not belong together",
             expected=f"{MANIFEST_HASH} to hold exactly {expected.decode().rstrip()!r} and a newline",
-            hint="copy or export the bundle again",
+            hint=AGAIN,
         )
 
 
@@ -139,7 +146,8 @@ def _parse(path: Path, text: bytes) -> Manifest:
         _check_version(path, msgspec.json.decode(text, type=_Head).schema_version)
         return msgspec.json.decode(text, type=Manifest)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise NotABundle(f"{path} is no valid manifest: {error}", expected=f"schema {SCHEMA_VERSION}") from error
+        expected = f"schema {SCHEMA_VERSION}"
+        raise NotABundle(f"{path} is no valid manifest: {error}", expected=expected) from error
 
 
 def _check_version(path: Path, version: str) -> None:
@@ -193,26 +201,26 @@ def _check_entry(bundle: Bundle, entry: Artifact | File) -> None:
         if place.is_symlink():
             raise CorruptBundle(f"{place} is a symbolic link", expected="a file of the bundle itself")
     if not path.exists():
-        raise CorruptBundle(f"{path} is missing", expected=f"{entry.bytes} bytes, sha256 {entry.sha256}",
-                            hint="copy or export the bundle again")  # fmt: skip
+        raise CorruptBundle(f"{path} is missing", expected="every file of the manifest", hint=AGAIN)
     size, digest = describe(path)
     if (size, digest) != (entry.bytes, entry.sha256):
         raise CorruptBundle(
             f"{path} has {size} bytes, sha256 {digest}",
             expected=f"{entry.bytes} bytes, sha256 {entry.sha256}",
-            hint="copy or export the bundle again",
+            hint=AGAIN,
         )
 
 
 def _check_no_strangers(bundle: Bundle) -> None:
-    known = {entry.file for entry in (*bundle.manifest.artifacts, *bundle.manifest.files)}
-    known |= {MANIFEST, MANIFEST_HASH}
+    entries = _entries(bundle.manifest.artifacts, bundle.manifest.files)
+    known = {MANIFEST, MANIFEST_HASH, *(entry.file for entry in entries)}
     for file in _plain_files(bundle.path):
         relative = file.relative_to(bundle.path)
         owners = {relative.as_posix(), *(parent.as_posix() for parent in relative.parents)}
         if not owners & known:
-            raise CorruptBundle(f"{file} is not in the manifest", expected="only files that the manifest names",
-                                hint=f"remove {file}")  # fmt: skip
+            raise CorruptBundle(
+                f"{file} is not in the manifest", expected="only files that it names", hint=f"remove {file}"
+            )
 
 
 def _plain_files(folder: Path) -> Iterator[Path]:

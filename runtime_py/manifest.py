@@ -119,7 +119,7 @@ class Failure(Record):
     error: dict[str, str]
 
 
-class Manifest(Record):
+class Manifest(Record, kw_only=True):
     """The whole of manifest.json."""
 
     schema_version: str = SCHEMA_VERSION
