@@ -1,0 +1,5 @@
+"""`python -m sdk` is the command `sdk`."""
+
+from sdk.cli import main
+
+main()

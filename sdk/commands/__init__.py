@@ -1,0 +1,22 @@
+"""The table of commands. A module is imported when its command runs, never for `sdk --help`."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Row:
+    """A command: the module that holds `command: click.Command`, and its line in `sdk --help`."""
+
+    module: str
+    summary: str
+
+
+COMMANDS: dict[str, Row] = {
+    "export": Row("sdk.commands.export", "Turn a network into files for devices, each proven."),
+    "verify": Row("sdk.commands.verify", "Prove a bundle again on this machine, from its files alone."),
+    "run": Row("sdk.commands.run", "Answer images with a bundle, in any of its runtimes."),
+    "train": Row("sdk.commands.train", "Train a network from a recipe; stops and goes on where it was."),
+    "models": Row("sdk.commands.models", "List the networks that come with the SDK, and their weights."),
+    "targets": Row("sdk.commands.targets", "List the formats to export to, and what this machine can do."),
+    "doctor": Row("sdk.commands.doctor", "Say what is installed, what is missing and how to get it."),
+}
