@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import re
+import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -179,3 +185,38 @@ def _reason(error: BaseException) -> str:
     lines = (line.strip() for line in str(error).splitlines())
     telling = (line for line in lines if re.search(r"\w{3,}.*\s\w", line) and "Traceback" not in line)
     return next(telling, f"{type(error).__name__}: {error}".strip(": "))
+
+
+def tool_versions(*distributions: str) -> dict[str, str]:
+    """Installed versions of torch and of a converter's distributions."""
+    return {name: version(name) for name in ("torch", *distributions)}
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep a converter's logs, warnings and progress bars off the terminal; exceptions still come through."""
+    before = logging.root.manager.disable
+    with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        warnings.simplefilter("ignore")
+        logging.disable(logging.ERROR)
+        try:
+            yield
+        finally:
+            logging.disable(before)
+
+
+@contextmanager
+def absent(*packages: str) -> Iterator[None]:
+    """Let packages look uninstalled while a converter is imported that loads them only if they are there.
+
+    Saves seconds: coremltools, for one, imports scikit-learn, transformers and executorch for the sake of
+    models that never reach it here.
+    """
+    hidden = [package for package in packages if package not in sys.modules]
+    modules: dict[str, Any] = sys.modules
+    modules.update(dict.fromkeys(hidden))  # None there makes `import` raise ModuleNotFoundError
+    try:
+        yield
+    finally:
+        for package in hidden:
+            del modules[package]

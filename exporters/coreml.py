@@ -1,0 +1,78 @@
+"""Core ML: an ML program for iOS 17 and later, converted by coremltools, also on Linux."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from exporters.base import (
+    Lowered,
+    LoweringFailed,
+    Options,
+    Unsupported,
+    absent,
+    lacking,
+    quiet,
+    tool_versions,
+)
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
+
+TITLE = "Core ML"
+
+
+class CoreML:
+    """Writes a `.mlpackage`. What the Neural Engine takes is known on macOS only: counts are None."""
+
+    name = "coreml"
+    suffix = ".mlpackage"
+
+    def check(self, program: ExportedProgram) -> list[Unsupported]:
+        """The operators that coremltools' own registry lacks, after PyTorch's core decompositions."""
+        with quiet():
+            _coremltools()
+            from coremltools.converters.mil.frontend.torch.torch_op_registry import _TORCH_OPS_REGISTRY
+            from coremltools.converters.mil.frontend.torch.utils import sanitize_op_kind
+
+            decomposed = program.run_decompositions({})
+        registered = _TORCH_OPS_REGISTRY.name_to_func_mapping
+        return lacking(decomposed, TITLE, lambda target: sanitize_op_kind(target.__name__) in registered)
+
+    def lower(self, program: ExportedProgram, options: Options, path: Path) -> Lowered:
+        """Write the package; float32 inputs and outputs whatever the precision inside."""
+        with quiet():
+            ct = _coremltools()
+            precision = {"fp32": ct.precision.FLOAT32, "fp16": ct.precision.FLOAT16}[options.precision]
+            try:
+                model = ct.convert(
+                    program.run_decompositions({}),
+                    convert_to="mlprogram",
+                    minimum_deployment_target=ct.target.iOS17,
+                    compute_precision=precision,
+                    outputs=[ct.TensorType(name=name) for name in options.output_names],
+                    skip_model_load=True,
+                )
+                model.save(str(path))
+            except Exception as error:
+                raise LoweringFailed.of(TITLE, error, program) from error
+            description = model.get_spec().description
+        return Lowered(
+            inputs=tuple(feature.name for feature in description.input),
+            outputs=tuple(feature.name for feature in description.output),
+            operators_total=None,
+            operators_delegated=None,
+            not_delegated={},
+            tool_versions=tool_versions("coremltools"),
+        )
+
+
+def _coremltools() -> ModuleType:
+    with absent("sklearn", "transformers", "executorch", "torchao", "xgboost", "libsvm", "tensorflow"):
+        import coremltools
+    module: ModuleType = coremltools
+    return module
+
+
+exporter = CoreML()
