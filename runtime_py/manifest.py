@@ -57,25 +57,33 @@ class Postprocessing(Record):
     softmax: bool = True
 
 
+class Top(Record):
+    """One class among the best, and its probability."""
+
+    index: int
+    score: float
+
+
 class Proof(Record):
     """An artifact's answers against PyTorch's on one golden input.
 
-    Over all outputs together: SQNR in dB (None where the answers are identical), cosine, largest absolute error;
-    `top1` says whether the largest element of the last axis agrees (share of 1).
+    The worst output's SQNR in dB (identical answers count as 200), cosine and largest absolute error; `top1` is the
+    share of rows whose largest element agrees. `top5` holds a classifier's own best classes.
     """
 
     input: str
-    sqnr_db: float | None
+    sqnr_db: float
     cosine: float
     max_error: float
     top1: float
+    top5: tuple[Top, ...] = ()
 
 
 class Artifact(Record):
     """One exported file (or folder: `.mlpackage`, OpenVINO's .xml and .bin) and what is known about it.
 
-    `sha256` of a folder is that of its sorted lines `HASH  RELATIVE/PATH`. `sqnr_db` is the worst golden input's;
-    None where nothing ran, or where every answer was identical (`status` tells which).
+    `sha256` of a folder is that of its sorted lines `HASH  RELATIVE/PATH`. `sqnr_db` is the worst golden input's,
+    None where nothing ran.
     """
 
     target: str

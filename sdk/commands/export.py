@@ -1,0 +1,153 @@
+"""`sdk export`: a network in, a proven bundle out."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from sdk.console import print_json, print_table
+
+if TYPE_CHECKING:
+    from sdk.results import ExportResult, TargetResult
+
+
+def _shape(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[int, ...], ...]:
+    try:
+        shapes = tuple(tuple(int(size) for size in value.replace("x", ",").split(",")) for value in values)
+    except ValueError as error:
+        raise click.BadParameter(f"{values[0]!r} is no shape; give it as 1,3,224,224") from error
+    if any(size < 1 for shape in shapes for size in shape):
+        raise click.BadParameter("every size of a shape is 1 or more")
+    return shapes
+
+
+def _triple(_: click.Context, __: click.Parameter, value: str | None) -> tuple[float, ...] | None:
+    if value is None:
+        return None
+    try:
+        numbers = tuple(float(part) for part in value.split(","))
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r}; give three numbers such as 0.485,0.456,0.406") from error
+    if len(numbers) != 3:
+        raise click.BadParameter(f"{value!r} has {len(numbers)} numbers; give three, for R, G and B")
+    return numbers
+
+
+@click.command(
+    epilog="\b\nExamples:\n"
+    "  sdk export mobilenetv4_conv_small --target all\n"
+    "  sdk export mobilenetv4_conv_small --target coreml,tflite --precision fp16 --out bundles\n"
+    "  sdk export net.py:make_net --input 1,3,224,160 --target onnx --labels labels.txt\n"
+    "  sdk export my_package.nets:Tiny --input 1,3,96,96 --weights tiny.safetensors --target all --json\n"
+    "  sdk export saved.pt2 --target executorch"
+)
+@click.argument("model")
+@click.option("--target", "-t", "targets", required=True, help="all, or names with commas; see `sdk targets`.")
+@click.option("--weights", help="A tag of the zoo (see `sdk models`), or a .safetensors or .pth file.")
+@click.option("--precision", default="fp32", show_default=True, help="fp32 or fp16.")
+@click.option("--input-size", type=click.IntRange(min=1), help="Side of a square image, in pixels.")
+@click.option("--input", "inputs", multiple=True, callback=_shape, help="Shape of an input; once for each.")
+@click.option("--labels", type=click.Path(path_type=Path), help="Class names, one a line; makes a classifier of it.")
+@click.option("--mean", callback=_triple, help="Mean of R,G,B in 0..1 that the network was trained with.")
+@click.option("--std", callback=_triple, help="Standard deviation of R,G,B in 0..1.")
+@click.option("--out", default=".", type=click.Path(path_type=Path), help="Where NAME.bundle is written.")
+@click.option("--name", help="Name of the bundle; the model's by default.")
+@click.option("--jobs", "-j", type=click.IntRange(min=1), help="Targets at a time; one for each core by default.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def command(
+    model: str,
+    targets: str,
+    weights: str | None,
+    precision: str,
+    input_size: int | None,
+    inputs: tuple[tuple[int, ...], ...],
+    labels: Path | None,
+    mean: tuple[float, ...] | None,
+    std: tuple[float, ...] | None,
+    out: Path,
+    name: str | None,
+    jobs: int | None,
+    as_json: bool,
+) -> None:
+    """Export MODEL to one or more targets and prove each file against PyTorch in its own runtime.
+
+    MODEL is a name of the zoo, package.module:factory, file.py:factory, or a .pt2 file saved by torch.export.
+    A target that fails leaves the others alone; the exit code is then 1.
+    """
+    from sdk.exporting import export
+    from sdk.live import live_progress
+
+    with live_progress(quiet=as_json) as progress:
+        result = export(
+            model,
+            targets,
+            weights=weights,
+            precision=precision,
+            input_size=input_size,
+            inputs=inputs,
+            labels=_read_labels(labels),
+            mean=mean,
+            std=std,
+            out=out,
+            name=name,
+            jobs=jobs,
+            progress=progress,
+        )
+    if as_json:
+        print_json(result.to_dict())
+    else:
+        _print(result)
+    raise SystemExit(0 if result.ok else 1)
+
+
+def _read_labels(path: Path | None) -> tuple[str, ...]:
+    if path is None:
+        return ()
+    try:
+        return tuple(path.read_text(encoding="utf-8").splitlines())
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.BadParameter(f"{path} could not be read as text: {error}", param_hint="--labels") from error
+
+
+def _print(result: "ExportResult") -> None:
+    print_targets(result.targets)
+    click.echo()
+    if result.bundle is not None:
+        click.echo(f"bundle  {result.bundle}")
+        click.echo(f"report  {result.report}")
+    else:
+        click.echo("no target succeeded, so no bundle was written")
+    click.echo(f"{result.seconds:.1f} s, peak memory of all processes {result.peak_mb:,.0f} MB")
+
+
+def print_targets(targets: "tuple[TargetResult, ...]") -> None:
+    """The table of targets, and below it why those failed that did."""
+    columns = ("target", "status", "size", "SQNR dB", "top-1 agreement", "delegated", "seconds")
+    print_table(columns, [_cells(row) for row in targets], right=columns[2:])
+    for row in targets:
+        if row.error:
+            click.echo(f"\n{row.target}: {row.error['given']}")
+            for word, key in (("expected", "expected"), ("try", "hint")):
+                if row.error.get(key):
+                    click.echo(f"  {word}: {row.error[key]}")
+        elif row.artifact and row.artifact.reason:
+            click.echo(f"\n{row.target}: {row.artifact.reason}")
+
+
+def _cells(row: "TargetResult") -> tuple[str, ...]:
+    artifact = row.artifact
+    if artifact is None:
+        return (row.target, row.status, "-", "-", "-", "-", f"{row.seconds:.1f}")
+    return (
+        row.target,
+        row.status,
+        f"{artifact.bytes / 1e6:.2f} MB",
+        "-" if artifact.sqnr_db is None else f"{artifact.sqnr_db:.1f}",
+        "-" if artifact.top1_agreement is None else f"{artifact.top1_agreement:.0%}",
+        f"{_count(artifact.operators_delegated)}/{_count(artifact.operators_total)}",
+        f"{row.seconds:.1f}",
+    )
+
+
+def _count(number: int | None) -> str:
+    return "?" if number is None else str(number)

@@ -1,0 +1,81 @@
+"""How near an artifact's answers are to PyTorch's, and when that is not near enough."""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from runtime_py.errors import SdkError
+from runtime_py.manifest import Proof, Top
+
+Array = npt.NDArray[np.generic]
+GATE_DB = {"fp32": 60.0, "fp16": 40.0}
+CEILING_DB = 200.0
+"""Identical answers have no noise; float32 cannot tell anything beyond this apart."""
+
+
+class ProofFailed(SdkError):
+    """An artifact runs and answers differently from PyTorch."""
+
+    id = "proof-failed"
+
+
+def compare(kind: str, expected: Mapping[str, Array], found: Mapping[str, Array]) -> Proof:
+    """The Proof of one golden input. SQNR and cosine are the worst output's, so that no output hides another."""
+    pairs = [(expected[name], found[name]) for name in expected]
+    for name, (a, b) in zip(expected, pairs, strict=True):
+        if a.shape != b.shape or not np.isfinite(b.astype(np.float64)).all():
+            problem = f"shape {b.shape}" if a.shape != b.shape else "values that are not finite"
+            raise ProofFailed(f"on the golden input {kind!r} output {name!r} has {problem}", expected=f"{a.shape}")
+    flat = [(a.astype(np.float64).ravel(), b.astype(np.float64).ravel()) for a, b in pairs]
+    return Proof(
+        input=kind,
+        sqnr_db=min(sqnr_db(a, b) for a, b in flat),
+        cosine=min(cosine(a, b) for a, b in flat),
+        max_error=max(float(np.abs(a - b).max(initial=0.0)) for a, b in flat),
+        top1=min(top1(a, b) for a, b in pairs),
+    )
+
+
+def sqnr_db(expected: npt.NDArray[np.float64], found: npt.NDArray[np.float64]) -> float:
+    """10 log10 of signal energy over error energy, at most 200; 0 where there is an error and no signal."""
+    signal, noise = float(expected @ expected), float(((expected - found) ** 2).sum())
+    if noise == 0.0:
+        return CEILING_DB
+    return min(10.0 * math.log10(signal / noise), CEILING_DB) if signal > 0.0 else 0.0
+
+
+def cosine(expected: npt.NDArray[np.float64], found: npt.NDArray[np.float64]) -> float:
+    """Cosine of the angle between two vectors; 1 where both are zero."""
+    norms = float(np.linalg.norm(expected) * np.linalg.norm(found))
+    return float(expected @ found) / norms if norms else float(np.array_equal(expected, found))
+
+
+def top1(expected: Array, found: Array) -> float:
+    """Share of rows (along the last axis) whose largest element agrees."""
+    if expected.ndim == 0 or expected.shape[-1] < 2:
+        return 1.0
+    return float((expected.argmax(-1) == found.argmax(-1)).mean())
+
+
+def top5_of(logits: Array) -> tuple[Top, ...]:
+    """The five most probable classes of logits (1, classes), best first."""
+    values = logits.astype(np.float64).ravel()
+    scores = np.exp(values - values.max())
+    scores /= scores.sum()
+    best = np.argsort(-scores, kind="stable")[:5]
+    return tuple(Top(index=int(index), score=float(scores[index])) for index in best)
+
+
+def gate(target: str, precision: str, proofs: tuple[Proof, ...]) -> None:
+    """Raise ProofFailed where an artifact is below its precision's limit on any golden input."""
+    worst = min(proofs, key=lambda proof: proof.sqnr_db)
+    limit = GATE_DB[precision]
+    if worst.sqnr_db < limit:
+        raise ProofFailed(
+            f"{target} answers differently from PyTorch: SQNR {worst.sqnr_db:.1f} dB on the golden input "
+            f"{worst.input!r}, largest error {worst.max_error:.3g}",
+            expected=f"{limit:.0f} dB or more for {precision}",
+            hint="export with --precision fp32 and compare" if precision != "fp32" else "report it with the bundle",
+        )

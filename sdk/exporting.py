@@ -1,0 +1,245 @@
+"""`sdk.export`: capture once, lower and prove each target in processes of their own, write the bundle."""
+
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from exporters import TARGETS, get_target
+from runtime_py.bundle import describe, write_bundle
+from runtime_py.errors import SdkError, missing_extra, unknown_name
+from runtime_py.manifest import Artifact, Failure, File, Manifest, Postprocessing
+from sdk.jobs import Answer, Job
+from sdk.pool import Chain, run_chains
+from sdk.results import ExportResult, TargetResult
+from sdk.sources import Source, Wishes, find_source
+from sdk.staging import publish, staging
+
+if TYPE_CHECKING:
+    from sdk.capture import Captured
+    from sdk.golden import Golden
+
+LONGEST_FIRST = ("executorch", "tflite", "coreml", "onnx", "openvino")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a caller may show: a line on what happens now, and each target's stage, seconds and memory."""
+
+    say: Callable[[str], None] = lambda _: None
+    watch: Callable[[list[Chain]], None] = lambda _: None
+
+
+def export(
+    model: Any,
+    targets: str | Sequence[str] = "all",
+    *,
+    weights: str | None = None,
+    precision: str = "fp32",
+    input_size: int | None = None,
+    inputs: Iterable[Sequence[int]] = (),
+    labels: Sequence[str] = (),
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    out: str | os.PathLike[str] = ".",
+    name: str | None = None,
+    jobs: int | None = None,
+    progress: Progress | None = None,
+) -> ExportResult:
+    """Export a network to `targets`, prove each file in its own runtime, and write OUT/NAME.bundle.
+
+    `model` is a zoo name, `package.module:factory`, `file.py:factory`, a .pt2 file, or a live nn.Module.
+    A target that fails is in the result with its error and leaves the others alone; SdkError is raised where
+    nothing could start (unknown names, weights that do not fit, a network that torch.export refuses).
+    """
+    started, progress = time.monotonic(), progress or Progress()
+    names = _targets(targets)
+    _check_precision(names, precision)
+    _check_installed()
+    wishes = Wishes(
+        weights, input_size, tuple(tuple(shape) for shape in inputs), tuple(labels),
+        tuple(mean) if mean else None, tuple(std) if std else None,
+    )  # fmt: skip
+    progress.say(f"capturing {model if isinstance(model, str) else type(model).__name__}")
+    source = find_source(model, wishes)
+    out, name = Path(out), name or source.name
+    with staging(out, name) as work:
+        folder = work / "bundle"
+        folder.mkdir()
+        captured, golden, manifest = _prepare(source, folder, work, model)
+        chains = [_chain(target, precision, name, folder, work, manifest) for target in names]
+        peak = run_chains(chains, work, jobs or _default_jobs(), progress.watch)
+        rows = tuple(_row(chain) for chain in sorted(chains, key=lambda chain: list(TARGETS).index(chain.target)))
+        manifest = _complete(manifest, rows, folder, precision)
+        seconds = time.monotonic() - started
+        if not manifest.artifacts:
+            return ExportResult(None, None, None, rows, seconds, peak)
+        progress.say("writing the report")
+        _finish(manifest, golden, captured, folder)
+        final = out / f"{name}.bundle"
+        publish(folder, final)
+    return ExportResult(final, final / "report.html", manifest, rows, time.monotonic() - started, peak)
+
+
+def _targets(targets: str | Sequence[str]) -> list[str]:
+    names = targets.split(",") if isinstance(targets, str) else list(targets)
+    names = list(TARGETS) if names == ["all"] else [name.strip() for name in names]
+    if not any(names):
+        raise SdkError("no target was given", expected=f"all, or some of {', '.join(TARGETS)}")
+    for name in names:
+        get_target(name)
+    return sorted(set(names), key=LONGEST_FIRST.index)
+
+
+def _check_precision(names: list[str], precision: str) -> None:
+    known = sorted({word for name in names for word in TARGETS[name].precisions})
+    if precision not in known:
+        raise unknown_name("precision", precision, known)
+
+
+def _check_installed() -> None:
+    from importlib.util import find_spec
+
+    for package in ("torch", "psutil", "jinja2"):
+        if find_spec(package) is None:
+            raise missing_extra(package, "sdk", "exporting")
+
+
+def _default_jobs() -> int:
+    return max(1, min(len(TARGETS), os.cpu_count() or 1))
+
+
+def _prepare(source: Source, folder: Path, work: Path, model: Any) -> "tuple[Captured, Golden, Manifest]":
+    import torch
+    from PIL import Image
+
+    from sdk.capture import capture
+    from sdk.golden import PHOTO, make_golden, save_golden
+
+    captured = capture(source)
+    torch.export.save(captured.program, work / "program.pt2")
+    preprocessing = source.preprocessing(captured.inputs[0].name)
+    with Image.open(PHOTO) as photo:
+        golden = make_golden(captured, preprocessing, photo.convert("RGB"))
+    save_golden(golden, folder / "golden.npz")
+    classify = source.task == "classify"
+    if classify and len(source.labels) != captured.outputs[0].shape[-1]:
+        raise SdkError(f"{len(source.labels)} labels for {captured.outputs[0].shape[-1]} classes", hint="--labels FILE")
+    manifest = Manifest(
+        model=source.name,
+        task="classify" if classify else "raw",
+        weights=source.weights,
+        source=source.kind,
+        source_commit=_commit(source, model),
+        licence=source.licence,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        inputs=captured.inputs,
+        outputs=captured.outputs,
+        preprocessing=preprocessing,
+        postprocessing=Postprocessing(output=captured.outputs[0].name) if classify else None,
+        labels=source.labels if classify else (),
+        parameters=captured.parameters,
+        published=source.published or {},
+        tool_versions=_versions(),
+        host=_host(),
+    )
+    return captured, golden, manifest
+
+
+def _chain(target: str, precision: str, name: str, folder: Path, work: Path, manifest: Manifest) -> Chain:
+    common = {
+        "target": target,
+        "precision": precision,
+        "folder": str(folder),
+        "manifest": manifest,
+        "file": name + TARGETS[target].suffix,
+    }
+
+    def next_job(answer: Answer | None) -> Job | None:
+        if answer is None:
+            return Job(**common, program=str(work / "program.pt2"))  # type: ignore[arg-type]
+        if answer.proofs or (answer.artifact and answer.artifact.reason):
+            return None
+        return Job(**common, artifact=answer.artifact, golden=str(folder / "golden.npz"))  # type: ignore[arg-type]
+
+    return Chain(target, next_job)
+
+
+def _row(chain: Chain) -> TargetResult:
+    from sdk.compare import gate
+
+    artifact, error = chain.answer.artifact, chain.answer.error
+    if artifact is not None:
+        artifact = msgspec.structs.replace(
+            artifact, seconds=round(chain.seconds, 2), peak_mb=round(chain.peak_mb, 1)
+        )
+        if artifact.proofs:
+            try:
+                gate(chain.target, artifact.precision, artifact.proofs)
+            except SdkError as failed:
+                error = failed.to_dict()
+                artifact = msgspec.structs.replace(artifact, status="failed", reason=failed.given)
+    status = "failed" if error or artifact is None else artifact.status
+    return TargetResult(chain.target, status, round(chain.seconds, 2), round(chain.peak_mb, 1), artifact, error)
+
+
+def _complete(manifest: Manifest, rows: tuple[TargetResult, ...], folder: Path, precision: str) -> Manifest:
+    """Keep what succeeded; the files of failed targets leave the bundle."""
+    import shutil
+
+    kept: list[Artifact] = []
+    for row in rows:
+        if row.status != "failed" and row.artifact:
+            kept.append(row.artifact)
+            continue
+        for path in folder.glob(f"*{TARGETS[row.target].suffix}"):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    failures = tuple(Failure(target=row.target, precision=precision, error=row.error) for row in rows if row.error)
+    return msgspec.structs.replace(manifest, artifacts=tuple(kept), failures=failures)
+
+
+def _finish(manifest: Manifest, golden: "Golden", captured: "Captured", folder: Path) -> None:
+    from sdk.reporting import report_of
+
+    report_of(manifest, golden, folder)
+    files = []
+    for name in ("golden.npz", "report.html"):
+        size, sha256 = describe(folder / name)
+        files.append(File(file=name, bytes=size, sha256=sha256))
+    write_bundle(folder, msgspec.structs.replace(manifest, files=tuple(files)))
+
+
+def _commit(source: Source, model: Any) -> str:
+    """The git commit of the user's source, or empty outside a repository."""
+    import shutil
+    import subprocess
+
+    place = Path(str(model).partition(":")[0]).parent if source.kind.endswith((".py", ".pt2")) else Path(__file__).parent
+    git = shutil.which("git")
+    if git is None or not place.is_dir():
+        return ""
+    done = subprocess.run([git, "-C", str(place), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {}
+    for package in ("edge-sdk", "torch", "numpy", "Pillow"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:  # a source tree that was never installed
+            found[package] = "not installed"
+    return found
+
+
+def _host() -> dict[str, str]:
+    import platform
+
+    return {"system": platform.platform(), "machine": platform.machine(), "python": platform.python_version()}

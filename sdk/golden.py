@@ -1,0 +1,113 @@
+"""The inputs that every artifact must answer as PyTorch does, and PyTorch's answers, in golden.npz."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from runtime_py.errors import SdkError
+from runtime_py.manifest import Manifest, Preprocessing, Tensor
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from sdk.capture import Captured
+
+Array = npt.NDArray[np.generic]
+PHOTO = Path(__file__).parent / "photos" / "chelsea.png"
+SEED = 20260101
+KINDS = ("photo", "random", "zeros", "saturated")
+
+
+@dataclass(frozen=True)
+class Golden:
+    """By kind of input: the arrays by input name, and the expected arrays by output name. `photo` is HWC uint8."""
+
+    inputs: dict[str, dict[str, Array]]
+    outputs: dict[str, dict[str, Array]]
+    photo: Array | None
+
+
+def make_golden(captured: "Captured", preprocessing: Preprocessing | None, photo: "Image.Image") -> Golden:
+    """Real photo (of image networks), random values, zeros and values at both ends of the range, answered by PyTorch."""
+    import torch
+
+    inputs: dict[str, dict[str, Array]] = {}
+    rng = np.random.default_rng(SEED)
+    if preprocessing is not None:
+        inputs["photo"] = {preprocessing.input: _from_pixels(np.asarray(photo), preprocessing)}
+        size = (preprocessing.height, preprocessing.width, 3)
+        noise = rng.integers(0, 256, size, dtype=np.uint8)
+        ends = rng.choice(np.array([0, 255], np.uint8), size)
+        inputs["random"] = {preprocessing.input: _from_pixels(noise, preprocessing)}
+        inputs["saturated"] = {preprocessing.input: _from_pixels(ends, preprocessing)}
+    else:
+        examples = [example.numpy() for example in captured.examples]
+        pairs = list(zip(captured.inputs, examples, strict=True))
+        inputs["random"] = {spec.name: _random(spec, example, rng) for spec, example in pairs}
+        inputs["saturated"] = {spec.name: _ends(spec, example, rng) for spec, example in pairs}
+    inputs["zeros"] = {spec.name: np.zeros(spec.shape, spec.dtype) for spec in captured.inputs}
+    inputs = {kind: inputs[kind] for kind in KINDS if kind in inputs}
+    outputs = {}
+    for kind, arrays in inputs.items():
+        answer = captured.answer(tuple(torch.from_numpy(arrays[spec.name]) for spec in captured.inputs))
+        outputs[kind] = {
+            spec.name: tensor.detach().numpy() for spec, tensor in zip(captured.outputs, answer, strict=True)
+        }
+    return Golden(inputs, outputs, np.asarray(photo) if preprocessing is not None else None)
+
+
+def save_golden(golden: Golden, path: Path) -> None:
+    """Write golden.npz: `in.KIND.NAME`, `out.KIND.NAME` and `photo`."""
+    arrays = {f"in.{kind}.{name}": a for kind, named in golden.inputs.items() for name, a in named.items()}
+    arrays |= {f"out.{kind}.{name}": a for kind, named in golden.outputs.items() for name, a in named.items()}
+    if golden.photo is not None:
+        arrays["photo"] = golden.photo
+    with path.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **arrays)  # type: ignore[arg-type]  # numpy's stub
+
+
+def load_golden(path: Path, manifest: Manifest) -> Golden:
+    """Read golden.npz, never a pickle; raises SdkError where arrays are missing or of another shape."""
+    with np.load(path, allow_pickle=False) as file:
+        arrays: dict[str, Array] = {key: file[key] for key in file.files}
+    kinds = [kind for kind in KINDS if any(key.startswith(f"in.{kind}.") for key in arrays)]
+    if not kinds:
+        raise SdkError(f"{path.name} holds no golden inputs", expected="arrays in.KIND.NAME and out.KIND.NAME")
+    return Golden(
+        {kind: _named(arrays, f"in.{kind}.", manifest.inputs) for kind in kinds},
+        {kind: _named(arrays, f"out.{kind}.", manifest.outputs) for kind in kinds},
+        arrays.get("photo"),
+    )
+
+
+def _named(arrays: dict[str, Array], prefix: str, specs: tuple[Tensor, ...]) -> dict[str, Array]:
+    for spec in specs:
+        found = arrays.get(prefix + spec.name)
+        if found is None or found.shape != spec.shape:
+            raise SdkError(
+                f"golden.npz: {prefix}{spec.name} is {'missing' if found is None else found.shape}",
+                expected=f"shape {spec.shape}",
+            )
+    return {spec.name: arrays[prefix + spec.name] for spec in specs}
+
+
+def _from_pixels(pixels: npt.NDArray[np.uint8], preprocessing: Preprocessing) -> Array:
+    from runtime_py.preprocess import to_input
+
+    return to_input(pixels, preprocessing)
+
+
+def _random(spec: Tensor, example: Array, rng: np.random.Generator) -> Array:
+    if np.issubdtype(example.dtype, np.floating):
+        return rng.standard_normal(spec.shape).astype(spec.dtype)
+    return rng.integers(int(example.min()), int(example.max()) + 1, spec.shape).astype(spec.dtype)
+
+
+def _ends(spec: Tensor, example: Array, rng: np.random.Generator) -> Array:
+    """Four standard deviations, both ways; an integer input keeps to its example's range."""
+    if np.issubdtype(example.dtype, np.floating):
+        return (4.0 * rng.choice([-1.0, 1.0], spec.shape)).astype(spec.dtype)
+    return rng.choice([int(example.min()), int(example.max())], spec.shape).astype(spec.dtype)

@@ -1,0 +1,68 @@
+"""Shows long work on stderr: a live table on a terminal, one line a change elsewhere."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from sdk.exporting import Progress
+
+if TYPE_CHECKING:
+    from sdk.pool import Chain
+
+
+@contextmanager
+def live_progress(quiet: bool = False) -> Iterator[Progress]:
+    """A Progress that a command may pass on; `quiet` shows nothing."""
+    if quiet:
+        yield Progress()
+    elif sys.stderr.isatty():
+        with _live_table() as progress:
+            yield progress
+    else:
+        yield _lines()
+
+
+def _lines() -> Progress:
+    started, seen = time.monotonic(), dict[str, str]()
+
+    def say(text: str) -> None:
+        print(f"[{time.monotonic() - started:5.1f} s] {text}", file=sys.stderr, flush=True)
+
+    def watch(chains: "list[Chain]") -> None:
+        for chain in chains:
+            if chain.stage != seen.get(chain.target, "waiting"):
+                seen[chain.target] = chain.stage
+                say(f"{chain.target}: {chain.stage}")
+
+    return Progress(say, watch)
+
+
+@contextmanager
+def _live_table() -> Iterator[Progress]:
+    from rich.console import Console
+    from rich.live import Live
+    from rich.spinner import Spinner
+    from rich.table import Table
+    from rich.text import Text
+
+    console, spinner = Console(stderr=True), Spinner("dots")
+    styles = {"done": "green", "failed": "bold red", "waiting": "dim"}
+
+    def table(chains: "list[Chain]") -> Any:
+        grid = Table.grid(padding=(0, 2))
+        for chain in chains:
+            busy = chain.stage in ("lowering", "proving")
+            memory = f"{chain.peak_mb:,.0f} MB" if chain.peak_mb else ""
+            seconds = f"{chain.seconds:.0f} s" if chain.seconds else ""
+            mark = spinner if busy else Text("✓" if chain.stage == "done" else "·", style=styles.get(chain.stage, ""))
+            grid.add_row(mark, chain.target, Text(chain.stage, style=styles.get(chain.stage, "")), seconds, memory)
+        return grid
+
+    with Live(console=console, refresh_per_second=8, transient=True) as live:
+
+        def say(text: str) -> None:
+            console.print(Text(text, style="dim"))
+
+        yield Progress(say, lambda chains: live.update(table(chains)))

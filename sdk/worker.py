@@ -1,0 +1,133 @@
+"""The process that lowers or proves one target: `python -m sdk.worker JOB.json ANSWER.json`.
+
+Converters leak memory, crash and change global state, and proofs must start from nothing but the file.
+"""
+
+import os
+import sys
+import traceback
+import warnings
+from pathlib import Path
+
+import msgspec
+
+from runtime_py.errors import SdkError
+from runtime_py.manifest import Artifact, Proof
+from sdk.jobs import Answer, Job
+
+
+def main() -> None:
+    """Do one job; the answer is written beside its final name and renamed."""
+    job_file, answer_file = map(Path, sys.argv[1:3])
+    warnings.simplefilter("ignore")  # a converter's deprecations are not the user's business
+    job = msgspec.json.decode(job_file.read_bytes(), type=Job)
+    try:
+        answer = _lower(job) if job.program else _prove(job)
+    except SdkError as error:
+        answer = Answer(error=error.to_dict())
+    except Exception as error:  # whatever a converter or a runtime raises becomes this target's failure
+        traceback.print_exc()
+        reason = f"{type(error).__name__}: {error}"
+        answer = Answer(error={"id": "worker-failed", "given": reason[:2000], "expected": "", "hint": ""})
+    beside = answer_file.with_suffix(".part")
+    beside.write_bytes(msgspec.json.encode(answer))
+    beside.rename(answer_file)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # some runtimes hang or crash in their exit handlers, after the answer is safe
+
+
+def _lower(job: Job) -> Answer:
+    import torch
+
+    from exporters import load_exporter
+    from exporters.base import Options, UnsupportedOperators
+    from runtime_py.bundle import describe
+
+    exporter = load_exporter(job.target)
+    program = torch.export.load(job.program)  # type: ignore[arg-type]  # _lower runs only with a program
+    unsupported = exporter.check(program)
+    if unsupported:
+        raise UnsupportedOperators.of(job.target, unsupported)
+    names = [tuple(tensor.name for tensor in side) for side in (job.manifest.inputs, job.manifest.outputs)]
+    path = Path(job.folder, job.file)
+    lowered = exporter.lower(program, Options(job.precision, names[0], names[1]), path)
+    size, sha256 = describe(path)
+    return Answer(
+        artifact=Artifact(
+            target=job.target,
+            precision=job.precision,
+            file=job.file,
+            bytes=size,
+            sha256=sha256,
+            status="converted",
+            **{name: getattr(lowered, name) for name in lowered.__dataclass_fields__},
+        )
+    )
+
+
+def _prove(job: Job) -> Answer:
+    from dataclasses import dataclass
+    from typing import Any
+
+    import numpy as np
+
+    from runtime_py.engines import available, load_engine
+    from sdk.compare import compare, top5_of
+    from sdk.golden import load_golden
+
+    assert job.artifact is not None and job.golden is not None
+    path, artifact = Path(job.folder, job.file), job.artifact
+    golden = load_golden(Path(job.golden), job.manifest)
+
+    @dataclass
+    class Interpreted:
+        """Core ML's program over torch, with the engines' interface."""
+
+        interpreter: Any
+
+        def run(self, inputs: dict[str, Any]) -> dict[str, Any]:
+            own = {name: inputs[spec.name] for name, spec in zip(artifact.inputs, job.manifest.inputs, strict=True)}
+            found = self.interpreter.run(own)
+            pairs = zip(artifact.outputs, job.manifest.outputs, strict=True)
+            return {spec.name: np.asarray(found[name]) for name, spec in pairs}
+
+    why_not, engine = available(job.target), None
+    if why_not is None:
+        status, reason = "executed", ""
+        engine = load_engine(job.target).load(path, artifact, job.manifest, None)
+    elif job.target == "coreml":
+        from exporters.mil.interpreter import Interpreter, missing_operators
+        from exporters.mil.package import read_program
+
+        program = read_program(path)
+        missing = missing_operators(program)
+        if missing:
+            reason = f"the MIL interpreter lacks {', '.join(missing)}; run `sdk verify` on a Mac"
+            return Answer(artifact=msgspec.structs.replace(artifact, status="converted", reason=reason))
+        status, reason = "interpreted", "Core ML itself runs on Apple systems only; `sdk verify` there executes it"
+        engine = Interpreted(Interpreter(program))
+    else:
+        return Answer(artifact=msgspec.structs.replace(artifact, status="converted", reason=why_not))
+    proofs: tuple[Proof, ...] = ()
+    for kind, inputs in golden.inputs.items():
+        found = engine.run(dict(inputs))
+        proof = compare(kind, golden.outputs[kind], found)
+        if job.manifest.task == "classify":
+            proof = msgspec.structs.replace(proof, top5=top5_of(found[job.manifest.outputs[0].name]))
+        proofs += (proof,)
+    proven = msgspec.structs.replace(
+        artifact,
+        status=status,
+        reason=reason,
+        proofs=proofs,
+        sqnr_db=round(min(proof.sqnr_db for proof in proofs), 2),
+        cosine=min(proof.cosine for proof in proofs),
+        max_error=max(proof.max_error for proof in proofs),
+        top1_agreement=sum(proof.top1 for proof in proofs) / len(proofs),
+    )
+    return Answer(artifact=proven, proofs=proofs)
+
+
+if __name__ == "__main__":
+    main()
