@@ -1,0 +1,37 @@
+"""What runs on the device: load a bundle, give it photos, get typed answers.
+
+    session = runtime_py.load("mobilenetv4_conv_small.bundle")
+    print(session("photo.jpg").top(5))
+
+Importing this package imports neither numpy nor any runtime.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from runtime_py.bundle import Bundle, check_files, open_bundle
+    from runtime_py.errors import SdkError
+    from runtime_py.manifest import Manifest
+    from runtime_py.results import Classification, Label
+    from runtime_py.session import Session, load
+
+__all__ = ["Bundle", "Classification", "Label", "Manifest", "SdkError", "Session", "check_files", "load", "open_bundle"]
+
+_HOMES = {
+    "Bundle": "runtime_py.bundle",
+    "Classification": "runtime_py.results",
+    "Label": "runtime_py.results",
+    "Manifest": "runtime_py.manifest",
+    "SdkError": "runtime_py.errors",
+    "Session": "runtime_py.session",
+    "check_files": "runtime_py.bundle",
+    "load": "runtime_py.session",
+    "open_bundle": "runtime_py.bundle",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'runtime_py' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,101 @@
+"""The runtimes, one file each, by the target whose artifacts they run."""
+
+import sys
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from runtime_py.errors import SdkError, missing_extra, unknown_name
+from runtime_py.manifest import Artifact, Manifest
+
+Array = npt.NDArray[np.generic]
+
+
+class EngineFailed(SdkError):
+    """A runtime refused an artifact, or failed while it ran."""
+
+    id = "engine-failed"
+
+
+class Engine(Protocol):
+    """A loaded artifact. Arrays go in and come out by the manifest's names."""
+
+    def run(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """Outputs of checked, contiguous inputs."""
+
+    def close(self) -> None:
+        """Free the runtime."""
+
+
+class EngineModule(Protocol):
+    """What `runtime_py/engines/NAME.py` holds."""
+
+    def load(self, path: Path, artifact: Artifact, manifest: Manifest, threads: int | None) -> Engine:
+        """Load a checked artifact; raises EngineFailed."""
+
+
+@dataclass(frozen=True)
+class EngineRow:
+    """One runtime: its module here, its package's import name (with older ones), and the extra that brings it."""
+
+    module: str
+    title: str
+    package: str
+    extra: str
+    older: tuple[str, ...] = ()
+    systems: tuple[str, ...] = ()
+
+
+ENGINES: dict[str, EngineRow] = {
+    "coreml": EngineRow("runtime_py.engines.coreml", "Core ML", "coremltools", "coreml", systems=("darwin",)),
+    "tflite": EngineRow("runtime_py.engines.tflite", "LiteRT", "ai_edge_litert", "litert", ("tflite_runtime",)),
+    "executorch": EngineRow("runtime_py.engines.executorch", "ExecuTorch", "executorch", "executorch"),
+    "openvino": EngineRow("runtime_py.engines.openvino", "OpenVINO", "openvino", "openvino"),
+    "onnx": EngineRow("runtime_py.engines.onnx", "ONNX Runtime", "onnxruntime", "onnxruntime"),
+}
+
+
+def get_engine(target: str) -> EngineRow:
+    """The row of `target`. Raises UnknownName."""
+    if target not in ENGINES:
+        raise unknown_name("target", target, sorted(ENGINES))
+    return ENGINES[target]
+
+
+def available(target: str) -> str | None:
+    """Why this machine cannot run `target`; None where it can. Imports no runtime."""
+    row = get_engine(target)
+    if row.systems and sys.platform not in row.systems:
+        return f"{row.title} runs on Apple systems only"
+    if all(find_spec(package) is None for package in (row.package, *row.older)):
+        return f"the package {row.package!r} is not installed: pip install 'edge-sdk[{row.extra}]'"
+    return None
+
+
+def load_engine(target: str) -> EngineModule:
+    """The module that loads artifacts of `target`. Raises MissingExtra or EngineFailed."""
+    row, reason = get_engine(target), available(target)
+    if reason is not None:
+        if row.systems and sys.platform not in row.systems:
+            raise EngineFailed(reason, hint="another target of the bundle")
+        raise missing_extra(row.package, row.extra, f"running {row.title} artifacts")
+    module: EngineModule = import_module(row.module)  # type: ignore[assignment]  # a module is its own protocol
+    return module
+
+
+def failed(title: str, path: Path, error: Exception) -> EngineFailed:
+    """The error of a runtime that refused `path` or failed on it."""
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return EngineFailed(f"{title} refused {path.name}: {reason}", hint="export the bundle again, or use another target")
+
+
+def own_names(names: tuple[str, ...], given: list[str], specs: int) -> list[str]:
+    """The runtime's names in the manifest's order: those recorded at export, or the runtime's own order."""
+    if names and set(names) <= set(given):
+        return list(names)
+    return given[:specs]

@@ -1,0 +1,45 @@
+"""ExecuTorch with XNNPACK, through its Python bindings, which need torch for their tensors."""
+
+from pathlib import Path
+from typing import Any
+
+from runtime_py.engines import Engine, failed
+from runtime_py.manifest import Artifact, Manifest
+
+
+class ExecuTorch:
+    """A loaded program; inputs and outputs go by the manifest's order."""
+
+    def __init__(self, path: Path, manifest: Manifest, threads: int | None) -> None:
+        import torch
+        from executorch.extension.pybindings import portable_lib
+
+        self._from_numpy = torch.from_numpy
+        if threads:
+            portable_lib._threadpool_reset_threads(threads) if hasattr(
+                portable_lib, "_threadpool_reset_threads"
+            ) else torch.set_num_threads(threads)
+        try:
+            self._module = portable_lib._load_for_executorch(str(path))
+        except Exception as error:  # the bindings raise RuntimeError with a status code
+            raise failed("ExecuTorch", path, error) from error
+        self._path = path
+        self._inputs = [spec.name for spec in manifest.inputs]
+        self._outputs = [spec.name for spec in manifest.outputs]
+
+    def run(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """Outputs by the manifest's names."""
+        try:
+            found = self._module.forward(tuple(self._from_numpy(inputs[name]) for name in self._inputs))
+        except Exception as error:  # as above
+            raise failed("ExecuTorch", self._path, error) from error
+        return {name: tensor.numpy().copy() for name, tensor in zip(self._outputs, found, strict=True)}
+
+    def close(self) -> None:
+        """Free the program."""
+        del self._module
+
+
+def load(path: Path, artifact: Artifact, manifest: Manifest, threads: int | None) -> Engine:
+    """Load a .pte file."""
+    return ExecuTorch(path, manifest, threads)

@@ -1,0 +1,51 @@
+"""OpenVINO on the CPU."""
+
+from pathlib import Path
+from typing import Any
+
+from runtime_py.engines import Engine, failed, own_names
+from runtime_py.manifest import Artifact, Manifest
+
+
+class OpenVino:
+    """A compiled OpenVINO model and one inference request."""
+
+    def __init__(self, path: Path, artifact: Artifact, manifest: Manifest, threads: int | None) -> None:
+        import openvino
+
+        # Arm CPUs and some servers would otherwise compute fp32 networks in a half precision of their own choice.
+        settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+        if threads:
+            settings["INFERENCE_NUM_THREADS"] = threads
+        try:
+            model = openvino.Core().compile_model(str(path / "model.xml"), "CPU", settings)
+        except Exception as error:  # the runtime raises RuntimeError and more
+            raise failed("OpenVINO", path, error) from error
+        self._request, self._path = model.create_infer_request(), path
+        given = [[_name(port, index) for index, port in enumerate(side)] for side in (model.inputs, model.outputs)]
+        inputs = own_names(artifact.inputs, given[0], len(manifest.inputs))
+        outputs = own_names(artifact.outputs, given[1], len(manifest.outputs))
+        self._inputs = {spec.name: given[0].index(name) for spec, name in zip(manifest.inputs, inputs, strict=True)}
+        self._outputs = {spec.name: given[1].index(name) for spec, name in zip(manifest.outputs, outputs, strict=True)}
+
+    def run(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """Outputs by the manifest's names."""
+        try:
+            self._request.infer({self._inputs[name]: array for name, array in inputs.items()}, share_inputs=True)
+        except Exception as error:  # as above
+            raise failed("OpenVINO", self._path, error) from error
+        return {name: self._request.get_output_tensor(index).data.copy() for name, index in self._outputs.items()}
+
+    def close(self) -> None:
+        """Free the request."""
+        del self._request
+
+
+def _name(port: Any, index: int) -> str:
+    names = sorted(port.get_names())
+    return names[0] if names else f"{index}"
+
+
+def load(path: Path, artifact: Artifact, manifest: Manifest, threads: int | None) -> Engine:
+    """Load a folder with model.xml and model.bin."""
+    return OpenVino(path, artifact, manifest, threads)

@@ -1,0 +1,125 @@
+"""From a photo to a network's input: Pillow resizes, one look-up table normalises."""
+
+import math
+from functools import lru_cache
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from runtime_py.errors import SdkError
+from runtime_py.manifest import Preprocessing
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+PIXEL_LIMIT = 200_000_000
+FILTERS = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+}
+ImageSource = str | PathLike[str] | Image.Image | npt.NDArray[np.uint8]
+
+
+class BadImage(SdkError):
+    """Something that is no image, or only a part of one."""
+
+    id = "bad-image"
+
+
+def decode_image(source: ImageSource) -> Image.Image:
+    """An RGB image, turned as its EXIF orientation says. Raises BadImage.
+
+    Takes a path, a Pillow image, or a uint8 array (H, W), (H, W, 3) or (H, W, 4), RGB.
+    """
+    if isinstance(source, Image.Image):
+        return source.convert("RGB")
+    if isinstance(source, np.ndarray):
+        return _from_array(source)
+    if isinstance(source, str | PathLike):
+        return _from_file(Path(fspath(source)))
+    raise BadImage(f"a {type(source).__name__}", expected="a path, a Pillow image, or an HWC uint8 array")
+
+
+def to_input(source: ImageSource, how: Preprocessing) -> npt.NDArray[np.float32]:
+    """The network's input (1, 3, H, W), float32, as torchvision's Resize, CenterCrop, ToTensor, Normalize give it."""
+    pixels = np.asarray(_resized(decode_image(source), how))
+    if how.color == "BGR":
+        pixels = pixels[..., ::-1]
+    table = _table(how.mean_values, how.scale_values)
+    out = np.empty((1, 3, how.height, how.width), np.float32)
+    for channel in range(3):
+        np.take(table[channel], pixels[..., channel], out=out[0, channel])
+    return out
+
+
+@lru_cache(maxsize=8)
+def _table(mean: tuple[float, ...], scale: tuple[float, ...]) -> npt.NDArray[np.float32]:
+    """(3, 256): each step rounded to float32, which is what makes the result torchvision's to the last bit."""
+    unit = np.arange(256, dtype=np.float32) / np.float32(255)
+    rows = [
+        (unit - np.float32(round(m / 255, 9))) / np.float32(round(s / 255, 9)) for m, s in zip(mean, scale, strict=True)
+    ]
+    return np.stack(rows)
+
+
+def _resized(image: Image.Image, how: Preprocessing) -> Image.Image:
+    target, resample = (how.width, how.height), FILTERS[how.interpolation]
+    if how.resize_type == "standard":
+        return image.resize(target, resample)
+    if how.resize_type == "letterbox":
+        ratio = min(how.width / image.width, how.height / image.height)
+        inner = (max(1, round(image.width * ratio)), max(1, round(image.height * ratio)))
+        canvas = Image.new("RGB", target, (how.pad_value,) * 3)
+        canvas.paste(image.resize(inner, resample), ((how.width - inner[0]) // 2, (how.height - inner[1]) // 2))
+        return canvas
+    return _cover_and_crop(image, how, resample)
+
+
+def _cover_and_crop(image: Image.Image, how: Preprocessing, resample: Image.Resampling) -> Image.Image:
+    """torchvision's Resize of the short side and CenterCrop; a non-square target is covered on both sides."""
+    width, height = (math.floor(side / how.crop_fraction) for side in (how.width, how.height))
+    if image.width * height <= image.height * width:  # the width is the tighter side
+        size = (width, max(height, int(width * image.height / image.width)))
+    else:
+        size = (max(width, int(height * image.width / image.height)), height)
+    if size != image.size:
+        image = image.resize(size, resample)
+    left, top = round((size[0] - how.width) / 2.0), round((size[1] - how.height) / 2.0)
+    return image.crop((left, top, left + how.width, top + how.height))
+
+
+def _from_array(array: npt.NDArray[Any]) -> Image.Image:
+    if array.dtype != np.uint8 or array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)):
+        raise BadImage(
+            f"an array of {array.dtype} with shape {array.shape}",
+            expected="uint8 with shape (H, W, 3), RGB",
+            hint="(array * 255).astype('uint8') for values in 0..1; session.run for a prepared input",
+        )
+    if array.size == 0:
+        raise BadImage(f"an array with shape {array.shape}", expected="at least one pixel")
+    return Image.fromarray(np.ascontiguousarray(array)).convert("RGB")
+
+
+def _from_file(path: Path) -> Image.Image:
+    if not path.exists():
+        raise BadImage(f"{path} does not exist", expected="an image file")
+    if not path.is_file():
+        raise BadImage(f"{path} is no file", expected="an image file")
+    if path.stat().st_size == 0:
+        raise BadImage(f"{path} is empty (0 bytes)", expected="an image file")
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            if image.width * image.height > PIXEL_LIMIT:
+                raise BadImage(f"{path} has {image.width} x {image.height} pixels", expected=f"at most {PIXEL_LIMIT:,}")
+            image.load()
+            upright = ImageOps.exif_transpose(image)
+            return upright.convert("RGB")
+    except UnidentifiedImageError as error:
+        raise BadImage(f"{path} is no image that can be read", expected=f"one of {', '.join(FORMATS)}") from error
+    except Image.DecompressionBombError as error:
+        raise BadImage(f"{path}: {error}", expected=f"at most {PIXEL_LIMIT:,} pixels") from error
+    except (OSError, SyntaxError, ValueError, EOFError) as error:  # Pillow's decoders raise all of these
+        raise BadImage(f"{path} is damaged: {error}", expected="a whole image", hint="copy or take it again") from error

@@ -1,0 +1,141 @@
+"""A bundle, loaded: photos in, typed answers out."""
+
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from runtime_py.bundle import Bundle, check_files, open_bundle
+from runtime_py.engines import ENGINES, Engine, available, load_engine
+from runtime_py.errors import SdkError, missing_extra, unknown_name
+from runtime_py.manifest import Artifact, Manifest
+from runtime_py.preprocess import ImageSource, to_input
+from runtime_py.results import Classification, classification
+
+Array = npt.NDArray[Any]
+PREFERENCE = ("tflite", "onnx", "openvino", "executorch", "coreml")
+
+
+class NoRuntime(SdkError):
+    """None of a bundle's artifacts can run on this machine."""
+
+    id = "no-runtime"
+
+
+class BadInput(SdkError):
+    """Arrays that are not what the network takes."""
+
+    id = "bad-input"
+
+
+class Session:
+    """A network that is ready to answer. Use as a context manager, or `close()` it.
+
+    `spec` is the manifest (`spec.inputs[0].name`), `target` what runs, and `why` the reason in one sentence.
+    """
+
+    def __init__(self, bundle: Bundle, artifact: Artifact, engine: Engine, why: str) -> None:
+        self.spec: Manifest = bundle.manifest
+        self.artifact = artifact
+        self.target = artifact.target
+        self.why = why
+        self._engine = engine
+
+    @overload
+    def __call__(self, image: ImageSource) -> Classification: ...
+    @overload
+    def __call__(self, image: Sequence[ImageSource]) -> list[Classification]: ...
+
+    def __call__(self, image: ImageSource | Sequence[ImageSource]) -> Classification | list[Classification]:
+        """Answer an image (a path, a Pillow image, an HWC uint8 array), or a list of them, one by one."""
+        if isinstance(image, list | tuple):
+            return [self._answer(one) for one in image]
+        return self._answer(image)  # type: ignore[arg-type]  # a str is a Sequence too
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """The network itself: arrays by input name in, arrays by output name out. Raises BadInput."""
+        if self._engine is None:
+            raise SdkError("the session is closed", hint="runtime_py.load the bundle again")
+        return self._engine.run(self._checked(inputs))
+
+    def close(self) -> None:
+        """Free the runtime; the session cannot be used any more."""
+        if self._engine is not None:
+            self._engine.close()
+            self._engine = None  # type: ignore[assignment]  # so that a later run says so
+
+    def __enter__(self) -> "Session":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _answer(self, image: ImageSource) -> Classification:
+        before, after = self.spec.preprocessing, self.spec.postprocessing
+        if self.spec.task != "classify" or before is None or after is None:
+            raise SdkError(
+                f"the bundle of {self.spec.model} does not say what its outputs mean (task {self.spec.task!r})",
+                hint="session.run({name: array}), or export it with --labels FILE",
+            )
+        outputs = self.run({before.input: to_input(image, before)})
+        return classification(outputs[after.output], self.spec.labels, after.softmax)
+
+    def _checked(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        names = [spec.name for spec in self.spec.inputs]
+        if set(inputs) != set(names):
+            raise BadInput(f"inputs {sorted(inputs)}", expected=f"exactly {names}")
+        ready = {}
+        for spec in self.spec.inputs:
+            array = inputs[spec.name]
+            if not isinstance(array, np.ndarray) or array.shape != spec.shape or array.dtype != spec.dtype:
+                found = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
+                raise BadInput(f"input {spec.name!r} is {found}", expected=f"{spec.dtype} {spec.shape}")
+            ready[spec.name] = np.ascontiguousarray(array)
+        return ready
+
+
+def load(path: str | os.PathLike[str], target: str | None = None, threads: int | None = None) -> Session:
+    """Open a bundle, check the artifact's hash before any runtime parses it, and load it.
+
+    Without `target` the first artifact that this machine can run is taken; `session.why` says which and why.
+    Raises NotABundle, CorruptBundle, NewerBundle, UnknownName, MissingExtra or NoRuntime.
+    """
+    if threads is not None and threads < 1:
+        raise BadInput(f"{threads} threads", expected="1 or more")
+    bundle = open_bundle(path)
+    artifact, why = _choose(bundle.manifest, target)
+    check_files(bundle, [artifact])
+    engine = load_engine(artifact.target).load(bundle.file(artifact), artifact, bundle.manifest, threads)
+    return Session(bundle, artifact, engine, why)
+
+
+def _choose(manifest: Manifest, target: str | None) -> tuple[Artifact, str]:
+    by_target = {artifact.target: artifact for artifact in manifest.artifacts}
+    if target is not None:
+        if target not in by_target:
+            raise unknown_name("target of this bundle", target, sorted(by_target))
+        reason = available(target)
+        if reason is not None:
+            row = ENGINES[target]
+            if target == "coreml" and platform.system() != "Darwin":
+                raise NoRuntime(reason, hint=f"one of {', '.join(name for name in by_target if name != target)}")
+            raise missing_extra(row.package, row.extra, f"running the target {target}")
+        return by_target[target], f"{target}: asked for"
+    order = sorted(PREFERENCE, key=lambda name: (platform.system() == "Darwin") and name != "coreml")
+    reasons = []
+    for name in order:
+        reason = available(name) if name in by_target else "not in the bundle"
+        if reason is None:
+            passed = f" ({'; '.join(reasons)})" if reasons else ""
+            return by_target[name], f"{name}: the first of {', '.join(order)} that is in the bundle and runs here{passed}"
+        if name in by_target:
+            reasons.append(f"{name}: {reason}")
+    extras = [ENGINES[name].extra for name in order if name in by_target]
+    raise NoRuntime(
+        f"nothing here can run this bundle: {'; '.join(reasons) or 'it holds no artifact'}",
+        hint=f"pip install 'edge-sdk[{extras[0]}]'" if extras else "",
+    )
