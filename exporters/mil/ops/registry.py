@@ -1,7 +1,7 @@
 """One decorated function an operator; its signature is the operator's interface.
 
-A parameter's annotation says what the interpreter hands over: a `Tensor`, a Python number or string from a 0-d
-tensor, `Ints` from a 1-d tensor, `Tensors` from a tuple argument; with a default the input is optional.
+A parameter's annotation says what the interpreter hands over: a `Tensor`, a Python number or string from a
+0-d tensor, `Ints` from a 1-d tensor, `Tensors` from a tuple argument; with a default the input is optional.
 Float tensors always arrive as float32. Functions never write into what they get.
 """
 
