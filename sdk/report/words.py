@@ -1,0 +1,85 @@
+"""Numbers and status words as the page prints them."""
+
+import math
+
+from runtime_py.manifest import Preprocessing, Status
+
+STATUS_MEANINGS: dict[Status, str] = {
+    "executed": "Ran on the exporting machine in its own runtime, and agrees with PyTorch.",
+    "interpreted": "The saved Core ML program and weights, run one by one over PyTorch; they agree.",
+    "converted": "Written, but nothing on the exporting machine could run it.",
+    "failed": "Refused, crashed, or differs from PyTorch more than its precision allows.",
+}
+
+PUBLISHED = {
+    "params": "published parameters",
+    "macs": "MACs",
+    "top1": "published top-1",
+    "source": "paper",
+    "weights_top1": "top-1 of these weights",
+    "weights_top5": "top-5 of these weights",
+    "weights_data": "measured on",
+}
+"""The manifest's `published` keys as the header says them."""
+
+
+def fact(name: str, value: float | str) -> str:
+    """A published value: accuracies, shares of 1, as percent."""
+    if isinstance(value, str):
+        return value
+    return f"{value:.1%}" if "top-" in name else f"{value:,}"
+
+
+def size(count: int | None) -> str:
+    """Bytes as B, kB or MB (10**6)."""
+    if count is None:
+        return "–"
+    for unit, scale in (("MB", 1e6), ("kB", 1e3)):
+        if count >= scale:
+            return f"{count / scale:.1f} {unit}"
+    return f"{count} B"
+
+
+def sqnr(db: float | None, status: Status, proven: bool) -> str:
+    """An artifact's worst SQNR: no number where nothing ran, or where nothing differs."""
+    if db is not None:
+        return f"{db:.1f}"
+    return "identical" if proven and status != "converted" else "–"
+
+
+def number(value: float | None, pattern: str) -> str:
+    """The value in a format such as `.3f`, or a dash where it is absent."""
+    return "–" if value is None else format(value, pattern)
+
+
+def cosine(value: float | None) -> str:
+    """Cosine similarity to six digits."""
+    return number(value, ".6f")
+
+
+def preprocessing(given: Preprocessing) -> list[str]:
+    """The steps from a photo to the network's input, in words and numbers."""
+    return [
+        f"Decode to {given.color}, 8 bits a channel.",
+        _resize(given),
+        "Each channel: (value − mean) ÷ scale, in float32.",
+        f"Arrange as (1, 3, {given.height}, {given.width}): channel, row, column. Input {given.input!r}.",
+    ]
+
+
+def _resize(given: Preprocessing) -> str:
+    box = f"{given.width} × {given.height}"
+    if given.resize_type == "standard":
+        return f"Resize to {box} px, {given.interpolation}."
+    if given.resize_type == "letterbox":
+        pad = f"pad with {given.pad_value}"
+        return f"Resize, {given.interpolation}, keeping the shape, to fit inside {box} px; {pad}."
+    covered = " × ".join(str(math.floor(side / given.crop_fraction)) for side in (given.width, given.height))
+    return (
+        f"Resize, {given.interpolation}, keeping the shape, to cover {covered} px; cut {box} from the centre."
+    )
+
+
+def channels(given: Preprocessing) -> list[tuple[float, float]]:
+    """Mean and scale of each channel, on the scale 0 to 255."""
+    return list(zip(given.mean_values, given.scale_values, strict=True))
