@@ -7,8 +7,8 @@ size; vertical ones are px.
 import math
 from dataclasses import dataclass
 
-from runtime_py.manifest import Artifact, Proof
-from sdk.compare import GATE_DB
+from runtime_py.manifest import Artifact
+from sdk.compare import CEILING_DB, GATE_DB
 
 EXCELLENT_DB = 100.0
 LEFT, RIGHT, EXACT = 1.5, 86.0, 95.5
@@ -61,7 +61,7 @@ def plot_sqnr(artifacts: list[tuple[str, Artifact]]) -> Plot | None:
     if not proven:
         return None
     inputs = list(dict.fromkeys(proof.input for _, artifact in proven for proof in artifact.proofs))
-    values = [value for _, artifact in proven for value in _finite(artifact.proofs)]
+    values = [p.sqnr_db for _, a in proven for p in a.proofs if p.sqnr_db < CEILING_DB]
     axis_db = max(120, 20 * math.ceil(max(values, default=0.0) / 20))
     lane_height = LABEL + ROW * len(inputs)
     lanes = tuple(
@@ -76,7 +76,7 @@ def plot_sqnr(artifacts: list[tuple[str, Artifact]]) -> Plot | None:
         excellent_x=place(EXCELLENT_DB, axis_db),
         axis_y=axis_y,
         height=axis_y + AXIS,
-        exact_x=EXACT if any(proof.sqnr_db is None for _, a in proven for proof in a.proofs) else None,
+        exact_x=EXACT if any(p.sqnr_db >= CEILING_DB for _, a in proven for p in a.proofs) else None,
         limits=tuple(
             (precision, round(limit))
             for precision, limit in GATE_DB.items()
@@ -86,9 +86,9 @@ def plot_sqnr(artifacts: list[tuple[str, Artifact]]) -> Plot | None:
     )
 
 
-def place(db: float | None, axis_db: float) -> float:
-    """Percent of the width for a value in dB; None, an exact match, has a place of its own at the right."""
-    if db is None:
+def place(db: float, axis_db: float) -> float:
+    """Percent of the width for a value in dB; an identical answer has a place of its own at the right."""
+    if db >= CEILING_DB:
         return EXACT
     share = min(max(db / axis_db, 0.0), 1.0)
     return round(LEFT + (RIGHT - LEFT) * share, 3)
@@ -108,7 +108,7 @@ def _lane(title: str, artifact: Artifact, top: float, inputs: list[str], axis_db
     return Lane(
         title=title,
         precision=artifact.precision,
-        worst=_in_words(min(_finite(artifact.proofs), default=None)),
+        worst=_in_words(min(proof.sqnr_db for proof in artifact.proofs)),
         top=top,
         height=LABEL + ROW * len(inputs),
         limit_x=None if limit is None else place(limit, axis_db),
@@ -116,9 +116,5 @@ def _lane(title: str, artifact: Artifact, top: float, inputs: list[str], axis_db
     )
 
 
-def _finite(proofs: tuple[Proof, ...]) -> list[float]:
-    return [proof.sqnr_db for proof in proofs if proof.sqnr_db is not None]
-
-
-def _in_words(db: float | None) -> str:
-    return "identical" if db is None else f"{db:.1f} dB"
+def _in_words(db: float) -> str:
+    return "identical" if db >= CEILING_DB else f"{db:.1f} dB"

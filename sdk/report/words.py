@@ -3,6 +3,7 @@
 import math
 
 from runtime_py.manifest import Preprocessing, Status
+from sdk.compare import CEILING_DB
 
 STATUS_MEANINGS: dict[Status, str] = {
     "executed": "Ran on the exporting machine in its own runtime, and agrees with PyTorch.",
@@ -40,11 +41,9 @@ def size(count: int | None) -> str:
     return f"{count} B"
 
 
-def sqnr(db: float | None, status: Status, proven: bool) -> str:
-    """An artifact's worst SQNR: no number where nothing ran, or where nothing differs."""
-    if db is not None:
-        return f"{db:.1f}"
-    return "identical" if proven and status != "converted" else "–"
+def sqnr(db: float | None) -> str:
+    """SQNR in dB: a dash where nothing ran, a word where nothing differs."""
+    return "identical" if db is not None and db >= CEILING_DB else number(db, ".1f")
 
 
 def number(value: float | None, pattern: str) -> str:

@@ -3,6 +3,7 @@
 import pytest
 
 from runtime_py.manifest import Artifact, Manifest, Proof
+from sdk.report import words
 from sdk.report.plot import plot_sqnr
 
 
@@ -18,7 +19,7 @@ def bare(proofs: tuple[Proof, ...], precision: str = "fp32") -> Artifact:
     )
 
 
-def proof(name: str, db: float | None) -> Proof:
+def proof(name: str, db: float) -> Proof:
     return Proof(input=name, sqnr_db=db, cosine=1.0, max_error=0.0, top1=1.0)
 
 
@@ -49,7 +50,7 @@ def test_limit_belongs_to_the_precision(precision: str, limit: int) -> None:
 
 
 def test_an_exact_answer_stands_right_of_every_number() -> None:
-    plot = plot_sqnr([("ONNX", bare((proof("zeros", None), proof("photo", 120.0))))])
+    plot = plot_sqnr([("ONNX", bare((proof("zeros", 200.0), proof("photo", 120.0))))])
     assert plot is not None
     exact, number = plot.lanes[0].dots
     assert exact.x == plot.exact_x
@@ -57,8 +58,12 @@ def test_an_exact_answer_stands_right_of_every_number() -> None:
     assert plot.lanes[0].worst == "120.0 dB"
 
 
+def test_identical_answers_are_no_number_in_the_table() -> None:
+    assert [words.sqnr(db) for db in (None, 0.0, 119.84, 200.0)] == ["–", "0.0", "119.8", "identical"]
+
+
 def test_only_exact_answers_are_called_identical() -> None:
-    plot = plot_sqnr([("ONNX", bare((proof("zeros", None),)))])
+    plot = plot_sqnr([("ONNX", bare((proof("zeros", 200.0),)))])
     assert plot is not None
     assert plot.lanes[0].worst == "identical"
 
