@@ -12,15 +12,15 @@ class ExecuTorch:
 
     def __init__(self, path: Path, manifest: Manifest, threads: int | None) -> None:
         import torch
-        from executorch.extension.pybindings import portable_lib
+
+        # portable_lib, which wraps this one, takes seconds longer: it imports the whole exporter.
+        from executorch.extension.pybindings import _C as bindings
 
         self._from_numpy = torch.from_numpy
         if threads:
-            portable_lib._threadpool_reset_threads(threads) if hasattr(
-                portable_lib, "_threadpool_reset_threads"
-            ) else torch.set_num_threads(threads)
+            bindings._unsafe_reset_threadpool(threads)
         try:
-            self._module = portable_lib._load_for_executorch(str(path))
+            self._module = bindings._load_for_executorch(str(path))
         except Exception as error:  # the bindings raise RuntimeError with a status code
             raise failed("ExecuTorch", path, error) from error
         self._path = path
