@@ -53,7 +53,7 @@ def _compare(title: str, rows: list[tuple[str, float]], reference: list[tuple[st
 def _verdict(rows: list[tuple[str, float]], reference: list[tuple[str, float]]) -> str:
     if [label for label, _ in rows] == [label for label, _ in reference]:
         largest = max((abs(a - b) for (_, a), (_, b) in zip(rows, reference, strict=True)), default=0.0)
-        return "same scores" if largest == 0 else f"same order, scores within {100 * largest:.2g} points"
+        return "same scores" if largest < 1e-7 else f"same order, scores within {100 * largest:.2g} points"
     if rows and reference and rows[0][0] == reference[0][0]:
         return "same first answer, other order below"
     return "another first answer"

@@ -92,7 +92,7 @@ def _facts(manifest: Manifest) -> list[tuple[str, str]]:
         "input": shapes,
         "output": outputs,
         "captured from": {"zoo": "the zoo"}.get(manifest.source, manifest.source),
-        "commit": manifest.source_commit,
+        "commit": manifest.source_commit[:12],
         "licence": manifest.licence,
         "exported": manifest.created.replace("T", " "),
     }

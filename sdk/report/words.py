@@ -28,7 +28,7 @@ def fact(name: str, value: float | str) -> str:
     """A published value: accuracies, shares of 1, as percent."""
     if isinstance(value, str):
         return value
-    return f"{value:.1%}" if "top-" in name else f"{value:,}"
+    return f"{value:.1%}" if "top-" in name else f"{value:,.12g}"
 
 
 def size(count: int | None) -> str:

@@ -52,6 +52,8 @@ def test_page_says_what_the_manifest_says(manifest: Manifest, top5: Top5) -> Non
     for words in ("XNNPACK has no aten.conv3d", "net.py:41: x = self.mix(x)", "unsupported-operator"):
         assert words in text
     assert "10.8 MB" in text
+    assert "184,725,568 " in text
+    assert "73.8%" in text
     assert "119.8" in text
     assert "130/132" in text
     assert all(artifact.sha256 in text for artifact in manifest.artifacts)
