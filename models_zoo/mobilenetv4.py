@@ -220,7 +220,13 @@ class ConvNorm(nn.Sequential):
     """Convolution without bias, batch norm, and an activation if one is given. (N, C, H, W) to (N, O, H', W')."""
 
     def __init__(
-        self, inp: int, out: int, kernel: int, stride: int = 1, groups: int = 1, act: type[nn.Module] | None = None
+        self,
+        inp: int,
+        out: int,
+        kernel: int,
+        stride: int = 1,
+        groups: int = 1,
+        act: type[nn.Module] | None = None,
     ) -> None:
         super().__init__()
         self.conv = nn.Conv2d(inp, out, kernel, stride, kernel // 2, groups=groups, bias=False)
@@ -300,7 +306,9 @@ class UIBBlock(nn.Module):
         self.dw_start = ConvNorm(inp, inp, row.start, start_stride, inp) if row.start else nn.Identity()
         self.pw_exp = ConvNorm(inp, row.mid, 1, act=act)
         self.dw_mid = (
-            ConvNorm(row.mid, row.mid, row.middle, middle_stride, row.mid, act) if row.middle else nn.Identity()
+            ConvNorm(row.mid, row.mid, row.middle, middle_stride, row.mid, act)
+            if row.middle
+            else nn.Identity()
         )
         self.pw_proj = ConvNorm(row.mid, row.out, 1)
         self.layer_scale = LayerScale(row.out) if scale else nn.Identity()

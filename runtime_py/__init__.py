@@ -16,7 +16,17 @@ if TYPE_CHECKING:
     from runtime_py.results import Classification, Label
     from runtime_py.session import Session, load
 
-__all__ = ["Bundle", "Classification", "Label", "Manifest", "SdkError", "Session", "check_files", "load", "open_bundle"]
+__all__ = [
+    "Bundle",
+    "Classification",
+    "Label",
+    "Manifest",
+    "SdkError",
+    "Session",
+    "check_files",
+    "load",
+    "open_bundle",
+]
 
 _HOMES = {
     "Bundle": "runtime_py.bundle",

@@ -71,7 +71,9 @@ class Session:
     def __enter__(self) -> "Session":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def _answer(self, image: ImageSource) -> Classification:
@@ -92,7 +94,9 @@ class Session:
         for spec in self.spec.inputs:
             array = inputs[spec.name]
             if not isinstance(array, np.ndarray) or array.shape != spec.shape or array.dtype != spec.dtype:
-                found = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
+                found = (
+                    f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
+                )
                 raise BadInput(f"input {spec.name!r} is {found}", expected=f"{spec.dtype} {spec.shape}")
             ready[spec.name] = np.ascontiguousarray(array)
         return ready
@@ -122,7 +126,9 @@ def _choose(manifest: Manifest, target: str | None) -> tuple[Artifact, str]:
         if reason is not None:
             row = ENGINES[target]
             if target == "coreml" and platform.system() != "Darwin":
-                raise NoRuntime(reason, hint=f"one of {', '.join(name for name in by_target if name != target)}")
+                raise NoRuntime(
+                    reason, hint=f"one of {', '.join(name for name in by_target if name != target)}"
+                )
             raise missing_extra(row.package, row.extra, f"running the target {target}")
         return by_target[target], f"{target}: asked for"
     order = sorted(PREFERENCE, key=lambda name: (platform.system() == "Darwin") and name != "coreml")
@@ -131,7 +137,9 @@ def _choose(manifest: Manifest, target: str | None) -> tuple[Artifact, str]:
         reason = available(name) if name in by_target else "not in the bundle"
         if reason is None:
             passed = f" ({'; '.join(reasons)})" if reasons else ""
-            return by_target[name], f"{name}: the first of {', '.join(order)} that is in the bundle and runs here{passed}"
+            return by_target[
+                name
+            ], f"{name}: the first of {', '.join(order)} that is in the bundle and runs here{passed}"
         if name in by_target:
             reasons.append(f"{name}: {reason}")
     extras = [ENGINES[name].extra for name in order if name in by_target]

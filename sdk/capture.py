@@ -57,7 +57,9 @@ def capture(source: "Source") -> Captured:
     paths = torch.utils._pytree.tree_flatten_with_path(answer)[0]
     tensors = [(path, leaf) for path, leaf in paths if isinstance(leaf, torch.Tensor)]
     if not tensors or len(tensors) != len(program.graph_signature.user_outputs):
-        raise CaptureFailed("the network's outputs are not all tensors", expected="a tensor, or a tuple or dict of them")
+        raise CaptureFailed(
+            "the network's outputs are not all tensors", expected="a tensor, or a tuple or dict of them"
+        )
     single = "logits" if source.task == "classify" else "output"
     return Captured(
         program=program,

@@ -75,7 +75,9 @@ def load_golden(path: Path, manifest: Manifest) -> Golden:
         arrays: dict[str, Array] = {key: file[key] for key in file.files}
     kinds = [kind for kind in KINDS if any(key.startswith(f"in.{kind}.") for key in arrays)]
     if not kinds:
-        raise SdkError(f"{path.name} holds no golden inputs", expected="arrays in.KIND.NAME and out.KIND.NAME")
+        raise SdkError(
+            f"{path.name} holds no golden inputs", expected="arrays in.KIND.NAME and out.KIND.NAME"
+        )
     return Golden(
         {kind: _named(arrays, f"in.{kind}.", manifest.inputs) for kind in kinds},
         {kind: _named(arrays, f"out.{kind}.", manifest.outputs) for kind in kinds},

@@ -77,7 +77,9 @@ def find_source(model: Any, wishes: Wishes) -> Source:
         return _factory(model, wishes)
     if model not in models_zoo.MODELS:
         error = unknown_name("model", model, sorted(models_zoo.MODELS))
-        error.hint = error.hint or "a network of your own: package.module:factory, file.py:factory or FILE.pt2"
+        error.hint = (
+            error.hint or "a network of your own: package.module:factory, file.py:factory or FILE.pt2"
+        )
         raise error
     return _zoo(models_zoo.MODELS[model], wishes)
 
@@ -130,7 +132,9 @@ def _saved_program(path: Path, wishes: Wishes) -> Source:
             expected="a program saved by torch.export.save with this version of torch or an older one",
         ) from error
     if not program.example_inputs or program.example_inputs[1]:
-        raise SourceError(f"{path.name} holds no positional example inputs", hint="export it again with args=(...)")
+        raise SourceError(
+            f"{path.name} holds no positional example inputs", hint="export it again with args=(...)"
+        )
     shapes = tuple(tuple(value.shape) for value in program.example_inputs[0])
     return _described(program, shapes, path.stem, path.name, wishes)
 
@@ -139,7 +143,9 @@ def _factory(model: str, wishes: Wishes) -> Source:
     place, _, attribute = model.rpartition(":")
     module = _import_file(Path(place)) if place.endswith(".py") else _import_module(place)
     if not hasattr(module, attribute):
-        known = [name for name in vars(module) if callable(getattr(module, name)) and not name.startswith("_")]
+        known = [
+            name for name in vars(module) if callable(getattr(module, name)) and not name.startswith("_")
+        ]
         raise unknown_name(f"factory in {place}", attribute, sorted(known))
     factory = getattr(module, attribute)
     try:
@@ -162,7 +168,9 @@ def _user_network(network: Any, name: str, kind: str, wishes: Wishes) -> Source:
     return _described(network.eval(), shapes, name, kind, wishes)
 
 
-def _described(network: Any, shapes: tuple[tuple[int, ...], ...], name: str, kind: str, wishes: Wishes) -> Source:
+def _described(
+    network: Any, shapes: tuple[tuple[int, ...], ...], name: str, kind: str, wishes: Wishes
+) -> Source:
     return Source(
         network=network,
         shapes=shapes,
@@ -197,7 +205,9 @@ def _import_module(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except Exception as error:  # the user's own code may raise anything
-        raise SourceError(f"importing {name} raised {_where(error, name)}", expected="package.module:factory") from error
+        raise SourceError(
+            f"importing {name} raised {_where(error, name)}", expected="package.module:factory"
+        ) from error
 
 
 def _where(error: Exception, place: str) -> str:

@@ -65,7 +65,10 @@ def _chain(bundle: Bundle, artifact: Artifact) -> Chain:
 
 def _check_preprocessing(bundle: Bundle) -> None:
     """The photo in golden.npz must become the golden input to the last bit."""
-    golden, preprocessing = load_golden(bundle.path / "golden.npz", bundle.manifest), bundle.manifest.preprocessing
+    golden, preprocessing = (
+        load_golden(bundle.path / "golden.npz", bundle.manifest),
+        bundle.manifest.preprocessing,
+    )
     if preprocessing is None or golden.photo is None:
         return
     from runtime_py.preprocess import to_input
@@ -86,4 +89,6 @@ def _row(chain: Chain, recorded: Artifact) -> TargetResult:
         except SdkError as failed:
             error = failed.to_dict()
     status = "failed" if error else artifact.status
-    return TargetResult(chain.target, status, round(chain.seconds, 2), round(chain.peak_mb, 1), artifact, error)
+    return TargetResult(
+        chain.target, status, round(chain.seconds, 2), round(chain.peak_mb, 1), artifact, error
+    )

@@ -87,7 +87,10 @@ def _prove(job: Job) -> Answer:
         interpreter: Any
 
         def run(self, inputs: dict[str, Any]) -> dict[str, Any]:
-            own = {name: inputs[spec.name] for name, spec in zip(artifact.inputs, job.manifest.inputs, strict=True)}
+            own = {
+                name: inputs[spec.name]
+                for name, spec in zip(artifact.inputs, job.manifest.inputs, strict=True)
+            }
             found = self.interpreter.run(own)
             pairs = zip(artifact.outputs, job.manifest.outputs, strict=True)
             return {spec.name: np.asarray(found[name]) for name, spec in pairs}
@@ -105,7 +108,10 @@ def _prove(job: Job) -> Answer:
         if missing:
             reason = f"the MIL interpreter lacks {', '.join(missing)}; run `sdk verify` on a Mac"
             return Answer(artifact=msgspec.structs.replace(artifact, status="converted", reason=reason))
-        status, reason = "interpreted", "Core ML itself runs on Apple systems only; `sdk verify` there executes it"
+        status, reason = (
+            "interpreted",
+            "Core ML itself runs on Apple systems only; `sdk verify` there executes it",
+        )
         engine = Interpreted(Interpreter(program))
     else:
         return Answer(artifact=msgspec.structs.replace(artifact, status="converted", reason=why_not))

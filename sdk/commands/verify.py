@@ -11,7 +11,9 @@ from sdk.console import print_json
     epilog="\b\nExamples:\n  sdk verify mobilenetv4_conv_small.bundle\n  sdk verify my.bundle --json"
 )
 @click.argument("bundle", type=click.Path(path_type=Path))
-@click.option("--jobs", "-j", type=click.IntRange(min=1), help="Targets at a time; one for each core by default.")
+@click.option(
+    "--jobs", "-j", type=click.IntRange(min=1), help="Targets at a time; one for each core by default."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(bundle: Path, jobs: int | None, as_json: bool) -> None:
     """Check every byte of BUNDLE, then run each artifact that this machine can run, from the bundle alone.
@@ -28,5 +30,7 @@ def command(bundle: Path, jobs: int | None, as_json: bool) -> None:
         print_json(result.to_dict())
     else:
         print_targets(result.targets)
-        click.echo(f"\n{bundle}: {'every byte and every answer that can be checked here holds' if result.ok else 'FAILED'}")
+        click.echo(
+            f"\n{bundle}: {'every byte and every answer that can be checked here holds' if result.ok else 'FAILED'}"
+        )
     raise SystemExit(0 if result.ok else 1)

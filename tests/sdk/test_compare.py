@@ -46,10 +46,14 @@ def test_another_shape_fails() -> None:
 
 
 @pytest.mark.parametrize(
-    ("precision", "db", "passes"), [("fp32", 60.1, True), ("fp32", 59.9, False), ("fp16", 40.1, True), ("fp16", 39.9, False)]
+    ("precision", "db", "passes"),
+    [("fp32", 60.1, True), ("fp32", 59.9, False), ("fp16", 40.1, True), ("fp16", 39.9, False)],
 )
 def test_the_gate_is_where_the_documentation_says(precision: str, db: float, passes: bool) -> None:
-    proofs = tuple(Proof(input=kind, sqnr_db=value, cosine=1.0, max_error=0.0, top1=1.0) for kind, value in (("a", 150.0), ("b", db)))
+    proofs = tuple(
+        Proof(input=kind, sqnr_db=value, cosine=1.0, max_error=0.0, top1=1.0)
+        for kind, value in (("a", 150.0), ("b", db))
+    )
     if passes:
         gate("onnx", precision, proofs)
     else:

@@ -1,0 +1,141 @@
+"""Against torchvision's arithmetic, written out in torch."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from runtime_py.manifest import Preprocessing
+from runtime_py.preprocess import BadImage, decode_image, to_input
+
+torch = pytest.importorskip("torch", reason="the reference is torch's own arithmetic")
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+PHOTOS = Path(__file__).parents[2] / "sdk" / "photos"
+
+
+def how(width: int, height: int, **changes: object) -> Preprocessing:
+    fields: dict[str, object] = {
+        "mean_values": tuple(255 * value for value in MEAN),
+        "scale_values": tuple(255 * value for value in STD),
+    }
+    return Preprocessing(input="x", width=width, height=height, **fields | changes)  # type: ignore[arg-type]
+
+
+def normalised(image: Image.Image) -> np.ndarray:
+    """ToTensor and Normalize."""
+    x = torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1).to(torch.float32).div(255)
+    x = x.sub(torch.tensor(MEAN).view(3, 1, 1)).div(torch.tensor(STD).view(3, 1, 1))
+    return x[None].numpy()
+
+
+def resize_and_crop(image: Image.Image, resized: int, size: int) -> Image.Image:
+    """Resize(resized) and CenterCrop(size)."""
+    w, h = image.size
+    short, long = min(w, h), max(w, h)
+    new_long = int(resized * long / short)
+    image = image.resize((resized, new_long) if w <= h else (new_long, resized), Image.Resampling.BILINEAR)
+    top, left = round((image.height - size) / 2.0), round((image.width - size) / 2.0)
+    return image.crop((left, top, left + size, top + size))
+
+
+@pytest.mark.parametrize("photo", ["chelsea.png", "coffee.png"])
+@pytest.mark.parametrize(("size", "fraction"), [(128, 1.0), (224, 0.875), (256, 0.95), (97, 1.0)])
+def test_a_photo_becomes_torchvisions_input_to_the_last_bit(photo: str, size: int, fraction: float) -> None:
+    image = Image.open(PHOTOS / photo).convert("RGB")
+    expected = normalised(resize_and_crop(image, math.floor(size / fraction), size))
+    found = to_input(PHOTOS / photo, how(size, size, crop_fraction=fraction))
+    assert found.dtype == np.float32
+    assert np.array_equal(found, expected)
+
+
+def test_an_upright_photo_too() -> None:
+    image = Image.open(PHOTOS / "coffee.png").convert("RGB").rotate(90, expand=True)
+    assert np.array_equal(to_input(image, how(128, 128)), normalised(resize_and_crop(image, 128, 128)))
+
+
+def test_every_value_of_every_channel() -> None:
+    pixels = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, axis=2)
+    assert np.array_equal(to_input(pixels, how(16, 16)), normalised(Image.fromarray(pixels)))
+
+
+def test_bgr_swaps_before_it_normalises() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    swapped = normalised(Image.fromarray(np.ascontiguousarray(pixels[..., ::-1])))
+    assert np.array_equal(to_input(pixels, how(16, 16, color="BGR")), swapped)
+
+
+@pytest.mark.parametrize(("w", "h"), [(64, 48), (48, 64), (640, 33), (33, 640)])
+def test_a_non_square_input_is_covered_whole(w: int, h: int) -> None:
+    image = Image.new("RGB", (w, h), (255, 255, 255))
+    x = to_input(image, Preprocessing(input="x", width=40, height=24))
+    assert x.shape == (1, 3, 24, 40)
+    assert (x == 1.0).all()
+
+
+def test_letterbox_centres_and_pads() -> None:
+    image = Image.new("RGB", (20, 10), (255, 0, 0))
+    x = to_input(image, Preprocessing(input="x", width=10, height=10, resize_type="letterbox", pad_value=51))
+    assert (x[0, 0, 2:7] == 1.0).all()
+    assert np.allclose(x[0, :, :2], 0.2)
+    assert np.allclose(x[0, :, 7:], 0.2)
+
+
+def test_standard_resizes_both_sides() -> None:
+    image = Image.open(PHOTOS / "coffee.png").convert("RGB")
+    expected = normalised(image.resize((50, 70), Image.Resampling.BILINEAR))
+    assert np.array_equal(to_input(image, how(50, 70, resize_type="standard")), expected)
+
+
+def test_paths_images_and_arrays_agree() -> None:
+    image = Image.open(PHOTOS / "chelsea.png")
+    results = [to_input(source, how(64, 64)) for source in (PHOTOS / "chelsea.png", image, np.asarray(image))]
+    assert np.array_equal(results[0], results[1])
+    assert np.array_equal(results[0], results[2])
+
+
+def test_exif_orientation_is_followed(tmp_path: Path) -> None:
+    image = Image.new("RGB", (40, 20), (10, 200, 30))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image.save(tmp_path / "turned.jpg", exif=exif)
+    assert decode_image(tmp_path / "turned.jpg").size == (20, 40)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("empty.jpg", b"", "0 bytes"),
+        ("text.jpg", b"this is no image at all", "no image"),
+        ("cut.png", None, "damaged"),
+    ],
+)
+def test_files_that_are_no_whole_image(tmp_path: Path, name: str, content: bytes | None, words: str) -> None:
+    path = tmp_path / name
+    path.write_bytes((PHOTOS / "coffee.png").read_bytes()[:20_000] if content is None else content)
+    with pytest.raises(BadImage, match=words) as caught:
+        decode_image(path)
+    assert name in str(caught.value)
+
+
+def test_a_cut_jpeg(tmp_path: Path) -> None:
+    Image.open(PHOTOS / "coffee.png").convert("RGB").save(tmp_path / "whole.jpg")
+    (tmp_path / "cut.jpg").write_bytes((tmp_path / "whole.jpg").read_bytes()[:9000])
+    with pytest.raises(BadImage, match="damaged"):
+        decode_image(tmp_path / "cut.jpg")
+
+
+def test_paths_that_are_no_file(tmp_path: Path) -> None:
+    with pytest.raises(BadImage, match="does not exist"):
+        decode_image(tmp_path / "none.jpg")
+    with pytest.raises(BadImage, match="is no file"):
+        decode_image(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "array", [np.zeros((4, 4, 3), np.float32), np.zeros((4, 4, 2), np.uint8), np.zeros((0, 4, 3), np.uint8)]
+)
+def test_arrays_that_are_no_image(array: np.ndarray) -> None:
+    with pytest.raises(BadImage):
+        decode_image(array)

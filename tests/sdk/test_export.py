@@ -1,0 +1,216 @@
+"""Whole exports, through the runtimes themselves."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import runtime_py
+import sdk
+from exporters import TARGETS
+from runtime_py.bundle import check_files, open_bundle
+from runtime_py.errors import SdkError, UnknownName
+from sdk.results import ExportResult
+
+NETS = str(Path(__file__).parent / "nets.py")
+ROOT = Path(__file__).parents[2]
+
+
+def run_cli(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "sdk", *arguments], capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> ExportResult:
+    """A network that the zoo does not have, on every target."""
+    out = tmp_path_factory.mktemp("mixed")
+    return sdk.export(f"{NETS}:mixed", inputs=[(1, 3, 32, 48)], out=out)
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> ExportResult:
+    """What `make demo` exports."""
+    return sdk.export("mobilenetv4_conv_small", out=tmp_path_factory.mktemp("demo"))
+
+
+@pytest.mark.slow
+def test_a_network_of_ones_own_is_proven_on_all_five(mixed: ExportResult) -> None:
+    assert mixed.ok, mixed.to_dict()
+    statuses = {row.target: row.status for row in mixed}
+    mac = sys.platform == "darwin"
+    assert statuses == dict.fromkeys(TARGETS, "executed") | {"coreml": "executed" if mac else "interpreted"}
+    for row in mixed:
+        assert row.artifact is not None
+        assert row.artifact.sqnr_db is not None
+        assert row.artifact.sqnr_db >= 100.0, row.target
+        assert {proof.input for proof in row.artifact.proofs} == {"photo", "random", "zeros", "saturated"}
+
+
+@pytest.mark.slow
+def test_every_runtime_answers_by_the_manifests_names(mixed: ExportResult) -> None:
+    from sdk.golden import load_golden
+
+    assert mixed.bundle is not None
+    bundle = open_bundle(mixed.bundle)
+    golden = load_golden(bundle.path / "golden.npz", bundle.manifest)
+    for target in ("tflite", "onnx", "openvino"):
+        with runtime_py.load(mixed.bundle, target) as session:
+            assert session.spec.inputs[0].name == "picture"
+            found = session.run({"picture": golden.inputs["random"]["picture"]})
+        assert list(found) == ["scores", "features"]
+        np.testing.assert_allclose(
+            found["features"], golden.outputs["random"]["features"], rtol=1e-3, atol=1e-4
+        )
+
+
+@pytest.mark.slow
+def test_two_inputs_are_not_mixed_up(tmp_path: Path) -> None:
+    result = sdk.export(f"{NETS}:two_inputs", inputs=[(1, 8), (1, 6)], out=tmp_path)
+    assert result.ok, result.to_dict()
+    assert all(row.artifact and (row.artifact.sqnr_db or 0) >= 100.0 for row in result), result.to_dict()
+
+
+@pytest.mark.slow
+def test_fp16_halves_the_files_and_passes_its_gate(tmp_path: Path, demo: ExportResult) -> None:
+    half = sdk.export("mobilenetv4_conv_small", precision="fp16", out=tmp_path)
+    assert half.ok, half.to_dict()
+    whole = {row.target: row.artifact for row in demo}
+    for row in half:
+        large = whole[row.target]
+        assert row.artifact is not None
+        assert large is not None
+        assert row.artifact.bytes < 0.6 * large.bytes, row.target
+        assert (row.artifact.sqnr_db or 0.0) >= 40.0
+
+
+@pytest.mark.slow
+def test_the_demo_bundle_verifies_and_answers(demo: ExportResult) -> None:
+    assert demo.ok, demo.to_dict()
+    assert demo.bundle is not None
+    assert all((row.artifact.sqnr_db or 0.0) >= 100.0 for row in demo if row.artifact)
+    again = sdk.verify(demo.bundle)
+    assert again.ok, again.to_dict()
+    assert [row.status for row in again] == [row.status for row in demo]
+    photos = ROOT / "sdk" / "photos"
+    for target in ("tflite", "onnx", "openvino", "executorch"):
+        done = run_cli(
+            "run",
+            str(demo.bundle),
+            str(photos / "chelsea.png"),
+            str(photos / "coffee.png"),
+            "--target",
+            target,
+            "--json",
+        )
+        assert done.returncode == 0, done.stderr
+        cat, coffee = json.loads(done.stdout)
+        assert cat["top"][0]["label"] in ("tabby, tabby cat", "Egyptian cat")
+        assert coffee["top"][0]["label"] == "espresso"
+
+
+@pytest.mark.slow
+def test_a_flipped_byte_in_every_file_fails_verification(demo: ExportResult, tmp_path: Path) -> None:
+    import shutil
+
+    assert demo.bundle is not None
+    copy = tmp_path / "copy.bundle"
+    shutil.copytree(demo.bundle, copy)
+    files = [path for path in sorted(copy.rglob("*")) if path.is_file()]
+    assert len(files) >= 9
+    for path in files:
+        whole = path.read_bytes()
+        middle = len(whole) // 2
+        path.write_bytes(whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :])
+        with pytest.raises(SdkError) as caught:
+            sdk.verify(copy)
+        assert path.name in str(caught.value) or path.parent.name in str(caught.value), path
+        path.write_bytes(whole)
+    check_files(open_bundle(copy), complete=True)
+
+
+@pytest.mark.slow
+def test_an_operator_that_a_target_lacks_fails_that_target_alone(tmp_path: Path) -> None:
+    result = sdk.export(f"{NETS}:fourier", inputs=[(1, 64)], out=tmp_path, targets="onnx,tflite,executorch")
+    by_target = {row.target: row for row in result}
+    failed = [row for row in result if row.status == "failed"]
+    assert failed
+    assert by_target["onnx"].status == "executed", by_target["onnx"].to_dict()
+    for row in failed:
+        assert row.error is not None
+        text = row.error["given"]
+        assert "fft" in text, text
+        assert "nets.py" in text, text
+        assert row.error["hint"], row.error
+    assert result.manifest is not None
+    assert {row.target for row in result.manifest.failures} == {row.target for row in failed}
+
+
+def test_unknown_words_name_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(UnknownName, match="did you mean coreml"):
+        sdk.export("mobilenetv4_conv_small", "coremll", out=tmp_path)
+    with pytest.raises(UnknownName, match="did you mean fp16"):
+        sdk.export("mobilenetv4_conv_small", "onnx", precision="fp61", out=tmp_path)
+    with pytest.raises(SdkError, match="no target"):
+        sdk.export("mobilenetv4_conv_small", "", out=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_pickled_weights_are_refused(tmp_path: Path) -> None:
+    import pickle
+
+    class Evil:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return os.mkdir, (str(tmp_path / "owned"),)
+
+    (tmp_path / "evil.pth").write_bytes(pickle.dumps(Evil()))
+    with pytest.raises(SdkError, match="could not be read as weights"):
+        sdk.export("mobilenetv4_conv_small", "onnx", weights=str(tmp_path / "evil.pth"), out=tmp_path / "out")
+    assert not (tmp_path / "owned").exists()
+
+
+def test_errors_of_the_command_line_have_no_traceback(tmp_path: Path) -> None:
+    done = run_cli("export", "mobilenetv4_conv_smal", "-t", "onnx", "--out", str(tmp_path))
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "did you mean mobilenetv4_conv_small" in done.stderr
+
+
+@pytest.mark.slow
+def test_an_interrupt_leaves_nothing_and_no_process(tmp_path: Path) -> None:
+    import psutil
+
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "sdk",
+            "export",
+            "mobilenetv4_conv_small",
+            "-t",
+            "executorch",
+            "--out",
+            str(tmp_path),
+        ],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "lowering" in line:
+            break
+    time.sleep(1.0)
+    children = psutil.Process(process.pid).children(recursive=True)
+    assert children
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) == 130
+    assert list(tmp_path.iterdir()) == []
+    _, alive = psutil.wait_procs(children, timeout=10)
+    assert alive == []
