@@ -7,6 +7,7 @@ SHELL := /bin/bash
 .PHONY: help demo test lint bench clean
 
 PYTHON ?= python3.11
+WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
@@ -42,9 +43,10 @@ lint: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-# One thread a worker: two workers that each take every core are slower than one.
+# Two workers, because an export may take 4 GB; one thread each, because two that take every core are slower
+# than one; a file stays with one worker, so that its fixtures are made once.
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 bench: $(READY)
 	$(BIN)/python tests/benchmarks/startup.py
