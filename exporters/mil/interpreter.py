@@ -71,6 +71,7 @@ class Interpreter:
             if operation.type == "const":
                 values[operation.outputs[0].name] = _to_value(operation.attributes["val"])
             elif operation.type.startswith("constexpr_"):
+                _check_constant_inputs(operation, values)
                 self._execute(operation, values)
         return values
 
@@ -122,6 +123,14 @@ class Interpreter:
         _store(operation, results, floats, values)
 
 
+def _check_constant_inputs(operation: Operation, constants: Mapping[str, Value]) -> None:
+    used = {v.name for argument in operation.inputs.values() for v in argument if isinstance(v, Reference)}
+    if not used <= set(constants):
+        raise WrongOutput(
+            f"{_label(operation)} depends on {sorted(used - set(constants))}", expected="constants only"
+        )
+
+
 def _store(
     operation: Operation, results: Tensors, floats: set[torch.dtype], values: dict[str, Value]
 ) -> None:
@@ -165,7 +174,7 @@ def _to_value(constant: Constant) -> Value:
 
 
 def _to_tensor(array: Array, dtype: Dtype) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(array).reshape(array.shape)).to(dtype.tensor)
+    return torch.from_numpy(np.require(array, requirements=["C", "W"])).to(dtype.tensor)
 
 
 def _to_float32(value: Value) -> Value:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from exporters.mil.dtypes import STRING
 from exporters.mil.errors import CorruptPackage, UnsupportedProgram
 from exporters.mil.program import Argument, Constant, NamedType, Operation, Program, Reference
 from exporters.mil.proto import model_messages
@@ -34,8 +35,9 @@ def read_program(path: Path) -> Program:
     if main.opset not in main.block_specializations:
         raise CorruptPackage(f"{path.name} has no block for its opset {main.opset!r}")
     block = main.block_specializations[main.opset]
-    inputs = tuple(NamedType(i.name, tensor_type(i.type)) for i in main.inputs)
-    operations = tuple(_operation(o, ConstantReader(file.parent)) for o in block.operations)
+    inputs = tuple(_input(i) for i in main.inputs)
+    constants = ConstantReader(file.parent)
+    operations = tuple(_operation(o, constants) for o in block.operations)
     known = _definitions(inputs, operations)
     return Program(
         inputs=_described(model.description.input, {i.name: i for i in inputs}, "input"),
@@ -78,6 +80,13 @@ def _parse(file: Path) -> Any:
         return model_messages().Model.FromString(file.read_bytes())
     except DecodeError as error:
         raise CorruptPackage(f"{file.name} is not a Core ML model: {error}") from error
+
+
+def _input(message: Any) -> NamedType:
+    declared = NamedType(message.name, tensor_type(message.type))
+    if declared.type.dtype == STRING:
+        raise UnsupportedProgram(f"the input {declared.name!r} is a string", expected="tensors of numbers")
+    return declared
 
 
 def _operation(message: Any, constants: ConstantReader) -> Operation:

@@ -1,5 +1,6 @@
 """Packages for the interpreter: converted from torch, or built operator by operator, and saved."""
 
+import gc
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,9 @@ from exporters.mil.program import Program
 
 @pytest.fixture(scope="session")
 def ct() -> Any:
-    return pytest.importorskip("coremltools", reason="Core ML packages are made with coremltools")
+    module = pytest.importorskip("coremltools", reason="Core ML packages are made with coremltools")
+    gc.freeze()  # every conversion collects garbage; looking through all imported libraries takes 0.25 s
+    return module
 
 
 @pytest.fixture(scope="session")

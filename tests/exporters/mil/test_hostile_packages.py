@@ -208,6 +208,13 @@ def test_wrong_input_is_refused(package: Path, x: np.ndarray) -> None:
         run(package, x)
 
 
+def test_read_only_input_is_accepted(package: Path) -> None:
+    x = np.frombuffer(bytes(4 * 3 * 64), np.float32).reshape(1, 3, 8, 8)
+    assert not x.flags.writeable
+    (result,) = run(package, x).values()
+    assert result.shape == (1, 5)
+
+
 def test_wrong_input_name_is_refused(package: Path) -> None:
     with pytest.raises(WrongInput, match="nothing"):
         Interpreter(read_program(package)).run({"nothing": np.zeros(1, np.float32)})
