@@ -1,4 +1,4 @@
-"""MobileNetV4, the convolutional and the hybrid networks (Qin et al., 2024, arXiv:2404.10518, section 3 and appendix D).
+"""MobileNetV4, the convolutional and the hybrid networks (Qin et al., 2024, arXiv:2404.10518).
 
 State-dict keys are timm's, so that its published checkpoints load strictly.
 """
@@ -306,9 +306,7 @@ class UIBBlock(nn.Module):
         self.dw_start = ConvNorm(inp, inp, row.start, start_stride, inp) if row.start else nn.Identity()
         self.pw_exp = ConvNorm(inp, row.mid, 1, act=act)
         self.dw_mid = (
-            ConvNorm(row.mid, row.mid, row.middle, middle_stride, row.mid, act)
-            if row.middle
-            else nn.Identity()
+            ConvNorm(row.mid, row.mid, row.middle, middle_stride, row.mid, act) if row.middle else nn.Identity()
         )
         self.pw_proj = ConvNorm(row.mid, row.out, 1)
         self.layer_scale = LayerScale(row.out) if scale else nn.Identity()
@@ -380,9 +378,7 @@ class AttentionBlock(nn.Module):
 class MobileNetV4(nn.Module):
     """The whole classifier: (N, 3, H, W), H and W of 32 or more, to logits (N, num_classes)."""
 
-    def __init__(
-        self, variant: Variant, num_classes: int = 1000, dropout: float = 0.0, drop_path: float = 0.0
-    ) -> None:
+    def __init__(self, variant: Variant, num_classes: int = 1000, dropout: float = 0.0, drop_path: float = 0.0) -> None:
         super().__init__()
         act = variant.act
         self.conv_stem = nn.Conv2d(3, variant.stem, 3, 2, 1, bias=False)

@@ -79,17 +79,9 @@ MODELS: dict[str, ModelSpec] = {
             default_weights="tin200",
             weights={"tin200": TIN200},
         ),
-        ModelSpec(
-            "mobilenetv4_conv_medium", "classify", _V4, 256, 9_715_512, 1_078_964_224, 0.799, _V4_PAPER
-        ),
-        ModelSpec(
-            "mobilenetv4_conv_large", "classify", _V4, 384, 32_590_864, 6_374_940_672, 0.829, _V4_PAPER
-        ),
-        ModelSpec(
-            "mobilenetv4_hybrid_medium", "classify", _V4, 256, 11_074_648, 1_227_960_320, 0.807, _V4_PAPER
-        ),
-        ModelSpec(
-            "mobilenetv4_hybrid_large", "classify", _V4, 384, 37_764_624, 7_370_858_496, 0.834, _V4_PAPER
-        ),
+        ModelSpec("mobilenetv4_conv_medium", "classify", _V4, 256, 9_715_512, 1_078_964_224, 0.799, _V4_PAPER),
+        ModelSpec("mobilenetv4_conv_large", "classify", _V4, 384, 32_590_864, 6_374_940_672, 0.829, _V4_PAPER),
+        ModelSpec("mobilenetv4_hybrid_medium", "classify", _V4, 256, 11_074_648, 1_227_960_320, 0.807, _V4_PAPER),
+        ModelSpec("mobilenetv4_hybrid_large", "classify", _V4, 384, 37_764_624, 7_370_858_496, 0.834, _V4_PAPER),
     )
 }

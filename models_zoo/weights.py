@@ -64,11 +64,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     for wrapper in ("state_dict", "model", "state_dict_ema"):
         if isinstance(loaded, Mapping) and isinstance(loaded.get(wrapper), Mapping):
             loaded = loaded[wrapper]
-    if (
-        not isinstance(loaded, Mapping)
-        or not all(isinstance(t, Tensor) for t in loaded.values())
-        or not loaded
-    ):
+    if not isinstance(loaded, Mapping) or not all(isinstance(t, Tensor) for t in loaded.values()) or not loaded:
         raise WeightsError(f"{path.name} holds no state dict", expected="tensors by name")
     return dict(loaded)
 
@@ -85,9 +81,7 @@ def load_into(model: nn.Module, path: str | Path) -> None:
     problems += [f"{name}: missing in the file" for name in own if name not in state]
     problems += [f"{name}: not in the model" for name in state if name not in own]
     if problems:
-        shown = "\n  ".join(problems[:12]) + (
-            f"\n  and {len(problems) - 12} more" if len(problems) > 12 else ""
-        )
+        shown = "\n  ".join(problems[:12]) + (f"\n  and {len(problems) - 12} more" if len(problems) > 12 else "")
         raise WeightsError(
             f"{path.name} does not fit the network; {len(problems)} tensors differ:\n  {shown}",
             expected=f"{len(own)} tensors with the network's names and shapes",

@@ -68,9 +68,7 @@ def open_bundle(path: str | os.PathLike[str]) -> Bundle:
     return Bundle(folder, manifest)
 
 
-def check_files(
-    bundle: Bundle, artifacts: Iterable[Artifact] | None = None, *, complete: bool = False
-) -> None:
+def check_files(bundle: Bundle, artifacts: Iterable[Artifact] | None = None, *, complete: bool = False) -> None:
     """Hashes `artifacts` (all of them where None) and every further file, and compares with the manifest.
 
     With `complete`, a file that the manifest does not mention is an error too. Raises `CorruptBundle`.
@@ -86,9 +84,7 @@ def write_bundle(folder: Path, manifest: Manifest) -> None:
     """Writes manifest.json and manifest.sha256 into `folder`, each beside its final name and renamed."""
     text = msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
     if len(text) > MANIFEST_LIMIT_BYTES:
-        raise SdkError(
-            f"the manifest of {folder} has {len(text)} bytes", expected=f"at most {MANIFEST_LIMIT_BYTES}"
-        )
+        raise SdkError(f"the manifest of {folder} has {len(text)} bytes", expected=f"at most {MANIFEST_LIMIT_BYTES}")
     _write_renamed(folder / MANIFEST, text)
     _write_renamed(folder / MANIFEST_HASH, _hash_line(text))
 

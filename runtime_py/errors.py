@@ -59,6 +59,7 @@ class MissingExtra(SdkError):
 
 
 def missing_extra(package: str, extra: str, needed_for: str) -> MissingExtra:
+    """The error of an absent `package`, which the option `extra` of this project brings."""
     return MissingExtra(
         f"{needed_for} needs the package {package!r}, which is not installed",
         hint=f"pip install 'edge-sdk[{extra}]'",

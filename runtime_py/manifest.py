@@ -20,7 +20,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         return plain
 
 
-class Tensor(Record):
+class Tensor(Record, frozen=True, kw_only=True):
     """One input or output: its name, shape such as (1, 3, 224, 224), numpy dtype and layout such as `NCHW`."""
 
     name: str
@@ -29,7 +29,7 @@ class Tensor(Record):
     layout: str = ""
 
 
-class Preprocessing(Record):
+class Preprocessing(Record, frozen=True, kw_only=True):
     """From an RGB image of HWC uint8 to the network's input; field names and units are OpenVINO Model API's.
 
     The image is resized so that it covers `width` x `height` (`crop`), fits inside (`letterbox`) or matches it
@@ -50,21 +50,21 @@ class Preprocessing(Record):
     color: Literal["RGB", "BGR"] = "RGB"
 
 
-class Postprocessing(Record):
+class Postprocessing(Record, frozen=True, kw_only=True):
     """From the network's output to an answer. `softmax` is true where the output holds logits."""
 
     output: str
     softmax: bool = True
 
 
-class Top(Record):
+class Top(Record, frozen=True, kw_only=True):
     """One class among the best, and its probability."""
 
     index: int
     score: float
 
 
-class Proof(Record):
+class Proof(Record, frozen=True, kw_only=True):
     """An artifact's answers against PyTorch's on one golden input.
 
     The worst output's SQNR in dB (identical answers count as 200), cosine and largest absolute error; `top1` is the
@@ -79,7 +79,7 @@ class Proof(Record):
     top5: tuple[Top, ...] = ()
 
 
-class Artifact(Record):
+class Artifact(Record, frozen=True, kw_only=True):
     """One exported file (or folder: `.mlpackage`, OpenVINO's .xml and .bin) and what is known about it.
 
     `sha256` of a folder is that of its sorted lines `HASH  RELATIVE/PATH`. `sqnr_db` is the worst golden input's,
@@ -111,7 +111,7 @@ class Artifact(Record):
     tool_versions: dict[str, str] = {}
 
 
-class File(Record):
+class File(Record, frozen=True, kw_only=True):
     """A further file of the bundle, and its hash."""
 
     file: str
@@ -119,7 +119,7 @@ class File(Record):
     sha256: str
 
 
-class Failure(Record):
+class Failure(Record, frozen=True, kw_only=True):
     """A target that was asked for and did not make it into the bundle, with the reason and a way out."""
 
     target: str

@@ -60,8 +60,7 @@ def _table(mean: tuple[float, ...], scale: tuple[float, ...]) -> npt.NDArray[np.
     """(3, 256): each step rounded to float32, which is what makes the result torchvision's to the last bit."""
     unit = np.arange(256, dtype=np.float32) / np.float32(255)
     rows = [
-        (unit - np.float32(round(m / 255, 9))) / np.float32(round(s / 255, 9))
-        for m, s in zip(mean, scale, strict=True)
+        (unit - np.float32(round(m / 255, 9))) / np.float32(round(s / 255, 9)) for m, s in zip(mean, scale, strict=True)
     ]
     return np.stack(rows)
 
@@ -74,9 +73,7 @@ def _resized(image: Image.Image, how: Preprocessing) -> Image.Image:
         ratio = min(how.width / image.width, how.height / image.height)
         inner = (max(1, round(image.width * ratio)), max(1, round(image.height * ratio)))
         canvas = Image.new("RGB", target, (how.pad_value,) * 3)
-        canvas.paste(
-            image.resize(inner, resample), ((how.width - inner[0]) // 2, (how.height - inner[1]) // 2)
-        )
+        canvas.paste(image.resize(inner, resample), ((how.width - inner[0]) // 2, (how.height - inner[1]) // 2))
         return canvas
     return _cover_and_crop(image, how, resample)
 
@@ -95,11 +92,7 @@ def _cover_and_crop(image: Image.Image, how: Preprocessing, resample: Image.Resa
 
 
 def _from_array(array: npt.NDArray[Any]) -> Image.Image:
-    if (
-        array.dtype != np.uint8
-        or array.ndim not in (2, 3)
-        or (array.ndim == 3 and array.shape[2] not in (3, 4))
-    ):
+    if array.dtype != np.uint8 or array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)):
         raise BadImage(
             f"an array of {array.dtype} with shape {array.shape}",
             expected="uint8 with shape (H, W, 3), RGB",
@@ -120,19 +113,13 @@ def _from_file(path: Path) -> Image.Image:
     try:
         with Image.open(path, formats=FORMATS) as image:
             if image.width * image.height > PIXEL_LIMIT:
-                raise BadImage(
-                    f"{path} has {image.width} x {image.height} pixels", expected=f"at most {PIXEL_LIMIT:,}"
-                )
+                raise BadImage(f"{path} has {image.width} x {image.height} pixels", expected=f"at most {PIXEL_LIMIT:,}")
             image.load()
             upright = ImageOps.exif_transpose(image)
             return upright.convert("RGB")
     except UnidentifiedImageError as error:
-        raise BadImage(
-            f"{path} is no image that can be read", expected=f"one of {', '.join(FORMATS)}"
-        ) from error
+        raise BadImage(f"{path} is no image that can be read", expected=f"one of {', '.join(FORMATS)}") from error
     except Image.DecompressionBombError as error:
         raise BadImage(f"{path}: {error}", expected=f"at most {PIXEL_LIMIT:,} pixels") from error
     except (OSError, SyntaxError, ValueError, EOFError) as error:  # Pillow's decoders raise all of these
-        raise BadImage(
-            f"{path} is damaged: {error}", expected="a whole image", hint="copy or take it again"
-        ) from error
+        raise BadImage(f"{path} is damaged: {error}", expected="a whole image", hint="copy or take it again") from error

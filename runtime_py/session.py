@@ -2,7 +2,7 @@
 
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, overload
 
@@ -48,13 +48,13 @@ class Session:
     @overload
     def __call__(self, image: ImageSource) -> Classification: ...
     @overload
-    def __call__(self, image: Sequence[ImageSource]) -> list[Classification]: ...
+    def __call__(self, image: list[ImageSource]) -> list[Classification]: ...
 
-    def __call__(self, image: ImageSource | Sequence[ImageSource]) -> Classification | list[Classification]:
+    def __call__(self, image: ImageSource | list[ImageSource]) -> Classification | list[Classification]:
         """Answer an image (a path, a Pillow image, an HWC uint8 array), or a list of them, one by one."""
-        if isinstance(image, list | tuple):
+        if isinstance(image, list):
             return [self._answer(one) for one in image]
-        return self._answer(image)  # type: ignore[arg-type]  # a str is a Sequence too
+        return self._answer(image)
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """The network itself: arrays by input name in, arrays by output name out. Raises BadInput."""
@@ -94,9 +94,7 @@ class Session:
         for spec in self.spec.inputs:
             array = inputs[spec.name]
             if not isinstance(array, np.ndarray) or array.shape != spec.shape or array.dtype != spec.dtype:
-                found = (
-                    f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
-                )
+                found = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
                 raise BadInput(f"input {spec.name!r} is {found}", expected=f"{spec.dtype} {spec.shape}")
             ready[spec.name] = np.ascontiguousarray(array)
         return ready
@@ -126,13 +124,11 @@ def _choose(manifest: Manifest, target: str | None) -> tuple[Artifact, str]:
         if reason is not None:
             row = ENGINES[target]
             if target == "coreml" and platform.system() != "Darwin":
-                raise NoRuntime(
-                    reason, hint=f"one of {', '.join(name for name in by_target if name != target)}"
-                )
+                raise NoRuntime(reason, hint=f"one of {', '.join(name for name in by_target if name != target)}")
             raise missing_extra(row.package, row.extra, f"running the target {target}")
         return by_target[target], f"{target}: asked for"
     order = sorted(PREFERENCE, key=lambda name: (platform.system() == "Darwin") and name != "coreml")
-    reasons = []
+    reasons: list[str] = []
     for name in order:
         reason = available(name) if name in by_target else "not in the bundle"
         if reason is None:

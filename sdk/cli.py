@@ -44,9 +44,7 @@ class LazyGroup(click.Group):
         name = args[0]
         if name not in COMMANDS and not name.startswith("-"):
             unknown = unknown_name("command", name, list(COMMANDS))
-            raise UsageMistakeError(
-                unknown.given, expected=unknown.expected, hint=unknown.hint or "sdk --help"
-            )
+            raise UsageMistakeError(unknown.given, expected=unknown.expected, hint=unknown.hint or "sdk --help")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -77,9 +75,7 @@ def _print_version(ctx: click.Context, parameter: click.Parameter, asked: bool) 
     "  sdk verify mobilenetv4_conv_small.bundle\n"
     "  sdk COMMAND --help",
 )
-@click.option(
-    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Show it."
-)
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Show it.")
 @click.pass_context
 def cli(ctx: click.Context) -> None:
     """One trained network, five edge runtimes, each export proven against PyTorch."""
@@ -125,9 +121,7 @@ def _report(error: SdkError, as_json: bool, code: int) -> int:
 
 def _from_click(error: click.ClickException) -> SdkError:
     context = getattr(error, "ctx", None)
-    return UsageMistakeError(
-        error.format_message(), hint=f"{context.command_path} --help" if context else "sdk --help"
-    )
+    return UsageMistakeError(error.format_message(), hint=f"{context.command_path} --help" if context else "sdk --help")
 
 
 def _from_missing_module(error: ModuleNotFoundError) -> SdkError:

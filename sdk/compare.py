@@ -27,9 +27,7 @@ def compare(kind: str, expected: Mapping[str, Array], found: Mapping[str, Array]
     for name, (a, b) in zip(expected, pairs, strict=True):
         if a.shape != b.shape or not np.isfinite(b.astype(np.float64)).all():
             problem = f"shape {b.shape}" if a.shape != b.shape else "values that are not finite"
-            raise ProofFailed(
-                f"on the golden input {kind!r} output {name!r} has {problem}", expected=f"{a.shape}"
-            )
+            raise ProofFailed(f"on the golden input {kind!r} output {name!r} has {problem}", expected=f"{a.shape}")
     flat = [(a.astype(np.float64).ravel(), b.astype(np.float64).ravel()) for a, b in pairs]
     return Proof(
         input=kind,
@@ -79,7 +77,5 @@ def gate(target: str, precision: str, proofs: tuple[Proof, ...]) -> None:
             f"{target} answers differently from PyTorch: SQNR {worst.sqnr_db:.1f} dB on the golden input "
             f"{worst.input!r}, largest error {worst.max_error:.3g}",
             expected=f"{limit:.0f} dB or more for {precision}",
-            hint="export with --precision fp32 and compare"
-            if precision != "fp32"
-            else "report it with the bundle",
+            hint="export with --precision fp32 and compare" if precision != "fp32" else "report it with the bundle",
         )

@@ -21,9 +21,7 @@ WORD_STYLES = {
 """Cells that hold exactly one of these words are coloured on a terminal."""
 
 
-def print_table(
-    columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Collection[str] = ()
-) -> None:
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Collection[str] = ()) -> None:
     """Prints `rows` under `columns`; the columns named in `right` are right-aligned.
 
     On a terminal cells wrap where the table is too wide; elsewhere each row is one line of plain text.
@@ -62,7 +60,5 @@ def _print_rich(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Co
     for name in columns:
         table.add_column(name, justify="right" if name in right else "left", overflow="fold")
     for row in rows:
-        table.add_row(
-            *(Text(cell, style=WORD_STYLES.get(cell, "")) for cell in row)
-        )  # Text: no markup in names
+        table.add_row(*(Text(cell, style=WORD_STYLES.get(cell, "")) for cell in row))  # Text: no markup in names
     Console(width=shutil.get_terminal_size().columns).print(table)

@@ -74,9 +74,7 @@ def export(
         captured, golden, manifest = _prepare(source, folder, work, model)
         chains = [_chain(target, precision, name, folder, work, manifest) for target in names]
         peak = run_chains(chains, work, jobs or _default_jobs(), progress.watch)
-        rows = tuple(
-            _row(chain) for chain in sorted(chains, key=lambda chain: list(TARGETS).index(chain.target))
-        )
+        rows = tuple(_row(chain) for chain in sorted(chains, key=lambda chain: list(TARGETS).index(chain.target)))
         manifest = _complete(manifest, rows, folder, precision)
         seconds = time.monotonic() - started
         if not manifest.artifacts:
@@ -131,9 +129,7 @@ def _prepare(source: Source, folder: Path, work: Path, model: Any) -> "tuple[Cap
     save_golden(golden, folder / "golden.npz")
     classify = source.task == "classify"
     if classify and len(source.labels) != captured.outputs[0].shape[-1]:
-        raise SdkError(
-            f"{len(source.labels)} labels for {captured.outputs[0].shape[-1]} classes", hint="--labels FILE"
-        )
+        raise SdkError(f"{len(source.labels)} labels for {captured.outputs[0].shape[-1]} classes", hint="--labels FILE")
     manifest = Manifest(
         model=source.name,
         task="classify" if classify else "raw",
@@ -179,9 +175,7 @@ def _row(chain: Chain) -> TargetResult:
 
     artifact, error = chain.answer.artifact, chain.answer.error
     if artifact is not None:
-        artifact = msgspec.structs.replace(
-            artifact, seconds=round(chain.seconds, 2), peak_mb=round(chain.peak_mb, 1)
-        )
+        artifact = msgspec.structs.replace(artifact, seconds=round(chain.seconds, 2), peak_mb=round(chain.peak_mb, 1))
         if artifact.proofs:
             try:
                 gate(chain.target, artifact.precision, artifact.proofs)
@@ -189,9 +183,7 @@ def _row(chain: Chain) -> TargetResult:
                 error = failed.to_dict()
                 artifact = msgspec.structs.replace(artifact, status="failed", reason=failed.given)
     status = "failed" if error or artifact is None else artifact.status
-    return TargetResult(
-        chain.target, status, round(chain.seconds, 2), round(chain.peak_mb, 1), artifact, error
-    )
+    return TargetResult(chain.target, status, round(chain.seconds, 2), round(chain.peak_mb, 1), artifact, error)
 
 
 def _complete(manifest: Manifest, rows: tuple[TargetResult, ...], folder: Path, precision: str) -> Manifest:
@@ -205,9 +197,7 @@ def _complete(manifest: Manifest, rows: tuple[TargetResult, ...], folder: Path, 
             continue
         for path in folder.glob(f"*{TARGETS[row.target].suffix}"):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-    failures = tuple(
-        Failure(target=row.target, precision=precision, error=row.error) for row in rows if row.error
-    )
+    failures = tuple(Failure(target=row.target, precision=precision, error=row.error) for row in rows if row.error)
     return msgspec.structs.replace(manifest, artifacts=tuple(kept), failures=failures)
 
 
@@ -228,16 +218,12 @@ def _commit(source: Source, model: Any) -> str:
     import subprocess
 
     place = (
-        Path(str(model).partition(":")[0]).parent
-        if source.kind.endswith((".py", ".pt2"))
-        else Path(__file__).parent
+        Path(str(model).partition(":")[0]).parent if source.kind.endswith((".py", ".pt2")) else Path(__file__).parent
     )
     git = shutil.which("git")
     if git is None or not place.is_dir():
         return ""
-    done = subprocess.run(
-        [git, "-C", str(place), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([git, "-C", str(place), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
     return done.stdout.strip() if done.returncode == 0 else ""
 
 

@@ -27,11 +27,11 @@ class Golden:
 
     inputs: dict[str, dict[str, Array]]
     outputs: dict[str, dict[str, Array]]
-    photo: Array | None
+    photo: npt.NDArray[np.uint8] | None
 
 
 def make_golden(captured: "Captured", preprocessing: Preprocessing | None, photo: "Image.Image") -> Golden:
-    """Real photo (of image networks), random values, zeros and values at both ends of the range, answered by PyTorch."""
+    """Photo (of image networks), random values, zeros, both ends of the range: answered by PyTorch."""
     import torch
 
     inputs: dict[str, dict[str, Array]] = {}
@@ -66,7 +66,7 @@ def save_golden(golden: Golden, path: Path) -> None:
     if golden.photo is not None:
         arrays["photo"] = golden.photo
     with path.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **arrays)  # type: ignore[arg-type]  # numpy's stub
+        np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
 def load_golden(path: Path, manifest: Manifest) -> Golden:
@@ -75,13 +75,12 @@ def load_golden(path: Path, manifest: Manifest) -> Golden:
         arrays: dict[str, Array] = {key: file[key] for key in file.files}
     kinds = [kind for kind in KINDS if any(key.startswith(f"in.{kind}.") for key in arrays)]
     if not kinds:
-        raise SdkError(
-            f"{path.name} holds no golden inputs", expected="arrays in.KIND.NAME and out.KIND.NAME"
-        )
+        raise SdkError(f"{path.name} holds no golden inputs", expected="arrays in.KIND.NAME and out.KIND.NAME")
+    photo = arrays.get("photo")
     return Golden(
         {kind: _named(arrays, f"in.{kind}.", manifest.inputs) for kind in kinds},
         {kind: _named(arrays, f"out.{kind}.", manifest.outputs) for kind in kinds},
-        arrays.get("photo"),
+        None if photo is None else photo.astype(np.uint8),
     )
 
 

@@ -56,14 +56,8 @@ def _live_table() -> Iterator[Progress]:
             busy = chain.stage in ("lowering", "proving")
             memory = f"{chain.peak_mb:,.0f} MB" if chain.peak_mb else ""
             seconds = f"{chain.seconds:.0f} s" if chain.seconds else ""
-            mark = (
-                spinner
-                if busy
-                else Text("✓" if chain.stage == "done" else "·", style=styles.get(chain.stage, ""))
-            )
-            grid.add_row(
-                mark, chain.target, Text(chain.stage, style=styles.get(chain.stage, "")), seconds, memory
-            )
+            mark = spinner if busy else Text("✓" if chain.stage == "done" else "·", style=styles.get(chain.stage, ""))
+            grid.add_row(mark, chain.target, Text(chain.stage, style=styles.get(chain.stage, "")), seconds, memory)
         return grid
 
     with Live(console=console, refresh_per_second=8, transient=True) as live:

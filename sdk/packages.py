@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 PROJECT = "edge-sdk"
-REQUIREMENT = re.compile(
-    r"(?P<name>[\w.-]+)(?P<own>\[[^\]]*\])?\s*(?P<bounds>[^;]*?)\s*(?:;(?P<marker>.*))?$"
-)
+REQUIREMENT = re.compile(r"(?P<name>[\w.-]+)(?P<own>\[[^\]]*\])?\s*(?P<bounds>[^;]*?)\s*(?:;(?P<marker>.*))?$")
 EXTRA = re.compile(r"""extra\s*==\s*['"]([\w-]+)['"]""")
 BOUND = re.compile(r"(>=|<=|==|<|>)\s*([\w.+]+)")
 

@@ -110,9 +110,7 @@ def _collect(one: _Running) -> Answer:
     log = (one.folder / "log.txt").read_text(errors="replace").strip().splitlines()
     hint = "--jobs 1, or close other programs: it was probably out of memory" if code in (-9, 137) else ""
     given = f"the {one.chain.stage} process ended with {'signal' if code < 0 else 'exit code'} {abs(code)}"
-    return Answer(
-        error={"id": "worker-crashed", "given": given + _tail(log), "expected": "an answer", "hint": hint}
-    )
+    return Answer(error={"id": "worker-crashed", "given": given + _tail(log), "expected": "an answer", "hint": hint})
 
 
 def _tail(log: list[str]) -> str:

@@ -77,9 +77,7 @@ def find_source(model: Any, wishes: Wishes) -> Source:
         return _factory(model, wishes)
     if model not in models_zoo.MODELS:
         error = unknown_name("model", model, sorted(models_zoo.MODELS))
-        error.hint = (
-            error.hint or "a network of your own: package.module:factory, file.py:factory or FILE.pt2"
-        )
+        error.hint = error.hint or "a network of your own: package.module:factory, file.py:factory or FILE.pt2"
         raise error
     return _zoo(models_zoo.MODELS[model], wishes)
 
@@ -99,7 +97,7 @@ def _zoo(spec: ModelSpec, wishes: Wishes) -> Source:
     if row:
         published |= {"weights_top1": row.top1, "weights_top5": row.top5, "weights_data": row.data}
     network = models_zoo.create_model(spec.name, tag).eval()
-    classes = network.classifier.out_features if spec.task == "classify" else 0
+    classes = row.num_classes if row else int(network.get_submodule("classifier").get_parameter("bias").numel())
     return Source(
         network=network,
         shapes=((1, 3, size, size),),
@@ -108,7 +106,7 @@ def _zoo(spec: ModelSpec, wishes: Wishes) -> Source:
         task=spec.task,
         weights=(tag if row else Path(tag).name) if tag else "random",
         licence=row.licence if row else "",
-        labels=wishes.labels or (labels_of(row) if row else _numbered(int(classes))),
+        labels=wishes.labels or (labels_of(row) if row else _numbered(classes)),
         mean=wishes.mean or at.mean,
         std=wishes.std or at.std,
         interpolation=at.interpolation,
@@ -132,9 +130,7 @@ def _saved_program(path: Path, wishes: Wishes) -> Source:
             expected="a program saved by torch.export.save with this version of torch or an older one",
         ) from error
     if not program.example_inputs or program.example_inputs[1]:
-        raise SourceError(
-            f"{path.name} holds no positional example inputs", hint="export it again with args=(...)"
-        )
+        raise SourceError(f"{path.name} holds no positional example inputs", hint="export it again with args=(...)")
     shapes = tuple(tuple(value.shape) for value in program.example_inputs[0])
     return _described(program, shapes, path.stem, path.name, wishes)
 
@@ -143,9 +139,7 @@ def _factory(model: str, wishes: Wishes) -> Source:
     place, _, attribute = model.rpartition(":")
     module = _import_file(Path(place)) if place.endswith(".py") else _import_module(place)
     if not hasattr(module, attribute):
-        known = [
-            name for name in vars(module) if callable(getattr(module, name)) and not name.startswith("_")
-        ]
+        known = [name for name in vars(module) if callable(getattr(module, name)) and not name.startswith("_")]
         raise unknown_name(f"factory in {place}", attribute, sorted(known))
     factory = getattr(module, attribute)
     try:
@@ -168,9 +162,7 @@ def _user_network(network: Any, name: str, kind: str, wishes: Wishes) -> Source:
     return _described(network.eval(), shapes, name, kind, wishes)
 
 
-def _described(
-    network: Any, shapes: tuple[tuple[int, ...], ...], name: str, kind: str, wishes: Wishes
-) -> Source:
+def _described(network: Any, shapes: tuple[tuple[int, ...], ...], name: str, kind: str, wishes: Wishes) -> Source:
     return Source(
         network=network,
         shapes=shapes,

@@ -28,9 +28,7 @@ def staging(out: Path, name: str) -> Iterator[Path]:
         yield folder
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFull(
-                f"no space is left in {out}", hint="free some, or --out DIR on another disk"
-            ) from error
+            raise DiskFull(f"no space is left in {out}", hint="free some, or --out DIR on another disk") from error
         raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)

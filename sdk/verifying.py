@@ -89,6 +89,4 @@ def _row(chain: Chain, recorded: Artifact) -> TargetResult:
         except SdkError as failed:
             error = failed.to_dict()
     status = "failed" if error else artifact.status
-    return TargetResult(
-        chain.target, status, round(chain.seconds, 2), round(chain.peak_mb, 1), artifact, error
-    )
+    return TargetResult(chain.target, status, round(chain.seconds, 2), round(chain.peak_mb, 1), artifact, error)

@@ -8,12 +8,16 @@ import sys
 import traceback
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from runtime_py.errors import SdkError
 from runtime_py.manifest import Artifact, Proof
 from sdk.jobs import Answer, Job
+
+if TYPE_CHECKING:
+    from runtime_py.engines import Engine
 
 
 def main() -> None:
@@ -67,54 +71,17 @@ def _lower(job: Job) -> Answer:
 
 
 def _prove(job: Job) -> Answer:
-    from dataclasses import dataclass
-    from typing import Any
-
-    import numpy as np
-
-    from runtime_py.engines import available, load_engine
     from sdk.compare import compare, top5_of
     from sdk.golden import load_golden
 
-    assert job.artifact is not None and job.golden is not None
-    path, artifact = Path(job.folder, job.file), job.artifact
+    artifact = job.artifact
+    if artifact is None or job.golden is None:
+        raise SdkError("a job without a program and without an artifact", expected="one of them")
     golden = load_golden(Path(job.golden), job.manifest)
-
-    @dataclass
-    class Interpreted:
-        """Core ML's program over torch, with the engines' interface."""
-
-        interpreter: Any
-
-        def run(self, inputs: dict[str, Any]) -> dict[str, Any]:
-            own = {
-                name: inputs[spec.name]
-                for name, spec in zip(artifact.inputs, job.manifest.inputs, strict=True)
-            }
-            found = self.interpreter.run(own)
-            pairs = zip(artifact.outputs, job.manifest.outputs, strict=True)
-            return {spec.name: np.asarray(found[name]) for name, spec in pairs}
-
-    why_not, engine = available(job.target), None
-    if why_not is None:
-        status, reason = "executed", ""
-        engine = load_engine(job.target).load(path, artifact, job.manifest, None)
-    elif job.target == "coreml":
-        from exporters.mil.interpreter import Interpreter, missing_operators
-        from exporters.mil.package import read_program
-
-        program = read_program(path)
-        missing = missing_operators(program)
-        if missing:
-            reason = f"the MIL interpreter lacks {', '.join(missing)}; run `sdk verify` on a Mac"
-            return Answer(artifact=msgspec.structs.replace(artifact, status="converted", reason=reason))
-        status, reason = (
-            "interpreted",
-            "Core ML itself runs on Apple systems only; `sdk verify` there executes it",
-        )
-        engine = Interpreted(Interpreter(program))
-    else:
-        return Answer(artifact=msgspec.structs.replace(artifact, status="converted", reason=why_not))
+    try:
+        engine, artifact = _engine(job, artifact)
+    except CannotRun as why:
+        return Answer(artifact=msgspec.structs.replace(artifact, status="converted", reason=why.given))
     proofs: tuple[Proof, ...] = ()
     for kind, inputs in golden.inputs.items():
         found = engine.run(dict(inputs))
@@ -124,8 +91,6 @@ def _prove(job: Job) -> Answer:
         proofs += (proof,)
     proven = msgspec.structs.replace(
         artifact,
-        status=status,
-        reason=reason,
         proofs=proofs,
         sqnr_db=round(min(proof.sqnr_db for proof in proofs), 2),
         cosine=min(proof.cosine for proof in proofs),
@@ -133,6 +98,36 @@ def _prove(job: Job) -> Answer:
         top1_agreement=sum(proof.top1 for proof in proofs) / len(proofs),
     )
     return Answer(artifact=proven, proofs=proofs)
+
+
+class CannotRun(SdkError):
+    """Nothing on this machine can run the artifact; `given` says why."""
+
+    id = "cannot-run"
+
+
+def _engine(job: Job, artifact: Artifact) -> "tuple[Engine, Artifact]":
+    """The artifact's own runtime, or Core ML's interpreter where there is no Core ML. Raises CannotRun."""
+    from runtime_py.engines import available, load_engine
+
+    path, why_not = Path(job.folder, job.file), available(job.target)
+    if why_not is None:
+        engine = load_engine(job.target).load(path, artifact, job.manifest, None)
+        return engine, msgspec.structs.replace(artifact, status="executed", reason="")
+    if job.target != "coreml":
+        raise CannotRun(why_not)
+    from sdk.interpreted import Interpreted, Uninterpretable
+
+    try:
+        interpreted = Interpreted(path, artifact, job.manifest)
+    except Uninterpretable as error:
+        raise CannotRun(f"{error.given}; {error.hint} executes it") from error
+    return interpreted, msgspec.structs.replace(
+        artifact,
+        status="interpreted",
+        reason="Core ML itself runs on Apple systems only; `sdk verify` there executes it",
+        operators_total=interpreted.operators,
+    )
 
 
 if __name__ == "__main__":

@@ -53,9 +53,7 @@ class EngineRow:
 
 ENGINES: dict[str, EngineRow] = {
     "coreml": EngineRow("runtime_py.engines.coreml", "Core ML", "coremltools", "coreml", systems=("darwin",)),
-    "tflite": EngineRow(
-        "runtime_py.engines.tflite", "LiteRT", "ai_edge_litert", "litert", ("tflite_runtime",)
-    ),
+    "tflite": EngineRow("runtime_py.engines.tflite", "LiteRT", "ai_edge_litert", "litert", ("tflite_runtime",)),
     "executorch": EngineRow("runtime_py.engines.executorch", "ExecuTorch", "executorch", "executorch"),
     "openvino": EngineRow("runtime_py.engines.openvino", "OpenVINO", "openvino", "openvino"),
     "onnx": EngineRow("runtime_py.engines.onnx", "ONNX Runtime", "onnxruntime", "onnxruntime"),
@@ -86,16 +84,14 @@ def load_engine(target: str) -> EngineModule:
         if row.systems and sys.platform not in row.systems:
             raise EngineFailed(reason, hint="another target of the bundle")
         raise missing_extra(row.package, row.extra, f"running {row.title} artifacts")
-    module: EngineModule = import_module(row.module)  # type: ignore[assignment]  # a module is its own protocol
+    module: EngineModule = import_module(row.module)
     return module
 
 
 def failed(title: str, path: Path, error: Exception) -> EngineFailed:
     """The error of a runtime that refused `path` or failed on it."""
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return EngineFailed(
-        f"{title} refused {path.name}: {reason}", hint="export the bundle again, or use another target"
-    )
+    return EngineFailed(f"{title} refused {path.name}: {reason}", hint="export the bundle again, or use another target")
 
 
 def own_names(names: tuple[str, ...], given: list[str], specs: int) -> list[str]:

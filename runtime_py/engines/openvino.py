@@ -22,29 +22,19 @@ class OpenVino:
         except Exception as error:  # the runtime raises RuntimeError and more
             raise failed("OpenVINO", path, error) from error
         self._request, self._path = model.create_infer_request(), path
-        given = [
-            [_name(port, index) for index, port in enumerate(side)] for side in (model.inputs, model.outputs)
-        ]
+        given = [[_name(port, index) for index, port in enumerate(side)] for side in (model.inputs, model.outputs)]
         inputs = own_names(artifact.inputs, given[0], len(manifest.inputs))
         outputs = own_names(artifact.outputs, given[1], len(manifest.outputs))
-        self._inputs = {
-            spec.name: given[0].index(name) for spec, name in zip(manifest.inputs, inputs, strict=True)
-        }
-        self._outputs = {
-            spec.name: given[1].index(name) for spec, name in zip(manifest.outputs, outputs, strict=True)
-        }
+        self._inputs = {spec.name: given[0].index(name) for spec, name in zip(manifest.inputs, inputs, strict=True)}
+        self._outputs = {spec.name: given[1].index(name) for spec, name in zip(manifest.outputs, outputs, strict=True)}
 
     def run(self, inputs: dict[str, Any]) -> dict[str, Any]:
         """Outputs by the manifest's names."""
         try:
-            self._request.infer(
-                {self._inputs[name]: array for name, array in inputs.items()}, share_inputs=True
-            )
+            self._request.infer({self._inputs[name]: array for name, array in inputs.items()}, share_inputs=True)
         except Exception as error:  # as above
             raise failed("OpenVINO", self._path, error) from error
-        return {
-            name: self._request.get_output_tensor(index).data.copy() for name, index in self._outputs.items()
-        }
+        return {name: self._request.get_output_tensor(index).data.copy() for name, index in self._outputs.items()}
 
     def close(self) -> None:
         """Free the request."""

@@ -42,10 +42,7 @@ def _print_host(host: "Host") -> None:
 def _print_packages(installed: "list[Package]") -> None:
     from sdk.console import print_table
 
-    rows = [
-        [p.name, p.installed or "-", p.needed or "any", p.state, ", ".join(p.extras) or "base"]
-        for p in installed
-    ]
+    rows = [[p.name, p.installed or "-", p.needed or "any", p.state, ", ".join(p.extras) or "base"] for p in installed]
     click.echo()
     print_table(("package", "installed", "needed", "state", "for"), rows)
 

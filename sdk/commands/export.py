@@ -42,23 +42,17 @@ def _triple(_: click.Context, __: click.Parameter, value: str | None) -> tuple[f
     "  sdk export saved.pt2 --target executorch"
 )
 @click.argument("model")
-@click.option(
-    "--target", "-t", "targets", required=True, help="all, or names with commas; see `sdk targets`."
-)
+@click.option("--target", "-t", "targets", required=True, help="all, or names with commas; see `sdk targets`.")
 @click.option("--weights", help="A tag of the zoo (see `sdk models`), or a .safetensors or .pth file.")
 @click.option("--precision", default="fp32", show_default=True, help="fp32 or fp16.")
 @click.option("--input-size", type=click.IntRange(min=1), help="Side of a square image, in pixels.")
 @click.option("--input", "inputs", multiple=True, callback=_shape, help="Shape of an input; once for each.")
-@click.option(
-    "--labels", type=click.Path(path_type=Path), help="Class names, one a line; makes a classifier of it."
-)
+@click.option("--labels", type=click.Path(path_type=Path), help="Class names, one a line; makes a classifier of it.")
 @click.option("--mean", callback=_triple, help="Mean of R,G,B in 0..1 that the network was trained with.")
 @click.option("--std", callback=_triple, help="Standard deviation of R,G,B in 0..1.")
 @click.option("--out", default=".", type=click.Path(path_type=Path), help="Where NAME.bundle is written.")
 @click.option("--name", help="Name of the bundle; the model's by default.")
-@click.option(
-    "--jobs", "-j", type=click.IntRange(min=1), help="Targets at a time; one for each core by default."
-)
+@click.option("--jobs", "-j", type=click.IntRange(min=1), help="Targets at a time; one for each core by default.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
     model: str,
@@ -112,9 +106,7 @@ def _read_labels(path: Path | None) -> tuple[str, ...]:
     try:
         return tuple(path.read_text(encoding="utf-8").splitlines())
     except (OSError, UnicodeDecodeError) as error:
-        raise click.BadParameter(
-            f"{path} could not be read as text: {error}", param_hint="--labels"
-        ) from error
+        raise click.BadParameter(f"{path} could not be read as text: {error}", param_hint="--labels") from error
 
 
 def _print(result: "ExportResult") -> None:

@@ -37,13 +37,9 @@ def command(
             except SdkError as error:
                 rows.append({"image": str(image), "error": error.to_dict()})
             else:
-                answers = [
-                    {"label": row.label, "score": float(row.score), "index": int(row.index)} for row in best
-                ]
+                answers = [{"label": row.name, "score": float(row.score), "index": int(row.index)} for row in best]
                 milliseconds = (time.perf_counter() - started) * 1e3
-                rows.append(
-                    {"image": str(image), "target": session.target, "ms": milliseconds, "top": answers}
-                )
+                rows.append({"image": str(image), "target": session.target, "ms": milliseconds, "top": answers})
             if not as_json:
                 _print(rows[-1])
     if as_json:
@@ -58,6 +54,4 @@ def _print(row: dict[str, Any]) -> None:
             click.echo(f"  try: {row['error']['hint']}", err=True)
         return
     click.echo(f"\n{row['image']}  ({row['ms']:.1f} ms, photo to answer)")
-    print_table(
-        ("class", "score"), [(best["label"], f"{best['score']:.1%}") for best in row["top"]], right=("score",)
-    )
+    print_table(("class", "score"), [(best["label"], f"{best['score']:.1%}") for best in row["top"]], right=("score",))

@@ -7,13 +7,9 @@ import click
 from sdk.console import print_json
 
 
-@click.command(
-    epilog="\b\nExamples:\n  sdk verify mobilenetv4_conv_small.bundle\n  sdk verify my.bundle --json"
-)
+@click.command(epilog="\b\nExamples:\n  sdk verify mobilenetv4_conv_small.bundle\n  sdk verify my.bundle --json")
 @click.argument("bundle", type=click.Path(path_type=Path))
-@click.option(
-    "--jobs", "-j", type=click.IntRange(min=1), help="Targets at a time; one for each core by default."
-)
+@click.option("--jobs", "-j", type=click.IntRange(min=1), help="Targets at a time; one for each core by default.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(bundle: Path, jobs: int | None, as_json: bool) -> None:
     """Check every byte of BUNDLE, then run each artifact that this machine can run, from the bundle alone.

@@ -37,9 +37,7 @@ def test_a_flipped_byte_is_found(bundle: Path, name: str, place: float) -> None:
     assert name in str(caught.value)
 
 
-def test_a_flipped_byte_is_found_before_a_runtime_parses_it(
-    bundle: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_flipped_byte_is_found_before_a_runtime_parses_it(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = bytearray((bundle / "colours.onnx").read_bytes())
     whole[100] ^= 0x01
     (bundle / "colours.onnx").write_bytes(whole)

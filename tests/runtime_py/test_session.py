@@ -54,9 +54,7 @@ def test_other_inputs_are_refused(bundle: Path, inputs: dict[str, np.ndarray], w
 
 
 def test_a_raw_bundle_says_how_to_use_it(tmp_path: Path) -> None:
-    session = runtime_py.load(
-        make_bundle(tmp_path / "raw.bundle", task="raw", postprocessing=None, labels=())
-    )
+    session = runtime_py.load(make_bundle(tmp_path / "raw.bundle", task="raw", postprocessing=None, labels=()))
     with pytest.raises(SdkError, match=r"session\.run"):
         session(np.zeros((9, 9, 3), np.uint8))
 
@@ -100,9 +98,7 @@ def test_a_closed_session_says_so(bundle: Path) -> None:
 def test_importing_loads_no_torch_and_no_runtime() -> None:
     code = "import sys, runtime_py; print(*sys.modules)"
     loaded = set(
-        subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=True
-        ).stdout.split()
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     )
     assert not loaded & {
         "torch",

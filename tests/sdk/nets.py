@@ -11,9 +11,7 @@ class Mixed(nn.Module):
         super().__init__()
         self.stem = nn.Sequential(nn.Conv2d(3, 16, 3, 2, 1), nn.BatchNorm2d(16), nn.Hardswish())
         self.depthwise = nn.Conv2d(16, 16, 5, 1, 2, groups=16)
-        self.squeeze = nn.Sequential(
-            nn.AdaptiveAvgPool2d(1), nn.Conv2d(16, 4, 1), nn.ReLU(), nn.Conv2d(4, 16, 1)
-        )
+        self.squeeze = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(16, 4, 1), nn.ReLU(), nn.Conv2d(4, 16, 1))
         self.norm = nn.LayerNorm(16)
         self.attention = nn.MultiheadAttention(16, 4, batch_first=True)
         self.head = nn.Linear(16, 10)

@@ -23,9 +23,7 @@ def run(*arguments: str) -> int:
     return exit_.value.code
 
 
-def stand_in(
-    monkeypatch: pytest.MonkeyPatch, raises: BaseException | None = None, code: int | None = None
-) -> None:
+def stand_in(monkeypatch: pytest.MonkeyPatch, raises: BaseException | None = None, code: int | None = None) -> None:
     """Puts a command `broken` in the table, which raises or ends with an exit code."""
 
     @click.command()
@@ -50,9 +48,7 @@ def test_help_lists_every_command_and_imports_none() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     modules = set(done.stderr.split())
-    own = {
-        name for name in modules if name.partition(".")[0] in {"sdk", "runtime_py", "exporters", "models_zoo"}
-    }
+    own = {name for name in modules if name.partition(".")[0] in {"sdk", "runtime_py", "exporters", "models_zoo"}}
     assert own <= ALLOWED
     assert not modules & {"torch", "numpy", "rich", "PIL", "msgspec", "jinja2", "importlib.metadata"}
     for name, row in COMMANDS.items():
@@ -100,45 +96,33 @@ def test_usage_errors_exit_with_2_and_name_the_help(capsys: pytest.CaptureFixtur
     ]
 
 
-def test_sdk_errors_have_no_traceback(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_sdk_errors_have_no_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     stand_in(monkeypatch, raises=SdkError("seven", expected="an even number", hint="eight"))
     assert run("broken") == 1
     assert capsys.readouterr() == ("", "error: seven\nexpected: an even number\ntry: eight\n")
 
 
-def test_json_errors_are_objects_on_stdout(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_json_errors_are_objects_on_stdout(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     stand_in(monkeypatch, raises=SdkError("seven", expected="an even number"))
     assert run("broken", "--json") == 1
     out, err = capsys.readouterr()
     assert err == ""
-    assert json.loads(out) == {
-        "error": {"id": "sdk-error", "given": "seven", "expected": "an even number", "hint": ""}
-    }
+    assert json.loads(out) == {"error": {"id": "sdk-error", "given": "seven", "expected": "an even number", "hint": ""}}
 
 
-def test_interrupt_exits_with_130(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_interrupt_exits_with_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     stand_in(monkeypatch, raises=KeyboardInterrupt())
     assert run("broken") == 130
     assert "interrupted; nothing was left half-written" in capsys.readouterr().err
 
 
-def test_full_disk_is_said_in_words(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_full_disk_is_said_in_words(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     stand_in(monkeypatch, raises=OSError(28, "No space left on device", "/out/model.onnx"))
     assert run("broken") == 1
     assert capsys.readouterr().err == "error: No space left on device: /out/model.onnx\n"
 
 
-def test_missing_package_names_the_extra(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     stand_in(monkeypatch, raises=ModuleNotFoundError("No module named 'torch.fx'", name="torch.fx"))
     assert run("broken") == 1
     assert "pip install 'edge-sdk[all]'" in capsys.readouterr().err
@@ -156,7 +140,5 @@ def test_a_command_chooses_its_exit_code(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_runs_as_a_module_and_says_its_version() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "sdk", "--version"], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-m", "sdk", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("sdk")

@@ -23,9 +23,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def run_cli(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "sdk", *arguments], capture_output=True, text=True, check=False
-    )
+    return subprocess.run([sys.executable, "-m", "sdk", *arguments], capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -66,9 +64,7 @@ def test_every_runtime_answers_by_the_manifests_names(mixed: ExportResult) -> No
             assert session.spec.inputs[0].name == "picture"
             found = session.run({"picture": golden.inputs["random"]["picture"]})
         assert list(found) == ["scores", "features"]
-        np.testing.assert_allclose(
-            found["features"], golden.outputs["random"]["features"], rtol=1e-3, atol=1e-4
-        )
+        np.testing.assert_allclose(found["features"], golden.outputs["random"]["features"], rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.slow

@@ -6,9 +6,7 @@ from packaging.specifiers import SpecifierSet
 from sdk.packages import packages, state_of
 
 
-@pytest.mark.parametrize(
-    "installed", ["0.17.9", "0.18", "0.18.0", "0.18.4", "0.19", "0.19.0", "2.13.0+cpu", "10.0"]
-)
+@pytest.mark.parametrize("installed", ["0.17.9", "0.18", "0.18.0", "0.18.4", "0.19", "0.19.0", "2.13.0+cpu", "10.0"])
 @pytest.mark.parametrize("needed", [">=0.18,<0.19", ">=2", "==2.13.0", "<=0.19", ">0.18", ""])
 def test_state_agrees_with_packaging(installed: str, needed: str) -> None:
     assert (state_of(installed, needed) == "ok") == SpecifierSet(needed).contains(installed, prereleases=True)

@@ -84,7 +84,7 @@ def test_what_torch_export_refuses_names_reason_and_line() -> None:
 
 
 def test_a_network_that_fails_by_itself_names_its_line() -> None:
-    with pytest.raises(CaptureFailed, match="x.reshape") as caught:
+    with pytest.raises(CaptureFailed, match=r"x\.reshape") as caught:
         capture(captured("failing", (1, 4)))
     assert "(1, 4)" in caught.value.given
 

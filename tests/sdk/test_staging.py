@@ -7,11 +7,16 @@ from runtime_py.errors import SdkError
 from sdk.staging import DiskFull, publish, staging
 
 
+def write_half(out: Path, error: type[BaseException]) -> None:
+    with staging(out, "x") as folder:
+        (folder / "half").write_text("half")
+        raise error
+
+
 def test_an_error_or_an_interrupt_leaves_nothing(tmp_path: Path) -> None:
     for error in (ValueError, KeyboardInterrupt):
-        with pytest.raises(error), staging(tmp_path, "x") as folder:
-            (folder / "half").write_text("half")
-            raise error
+        with pytest.raises(error):
+            write_half(tmp_path, error)
     assert list(tmp_path.iterdir()) == []
 
 
