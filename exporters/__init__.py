@@ -37,9 +37,7 @@ TARGETS: dict[str, TargetRow] = {
         "exporters.executorch", "ExecuTorch (XNNPACK)", ".pte", "xnnpack", ("torch", "executorch", "torchao")
     ),
     "openvino": TargetRow("exporters.openvino", "OpenVINO", ".openvino", "openvino", ("torch", "openvino")),
-    "onnx": TargetRow(
-        "exporters.onnx", "ONNX", ".onnx", "onnx", ("torch", "onnx", "onnxscript", "onnxruntime")
-    ),
+    "onnx": TargetRow("exporters.onnx", "ONNX", ".onnx", "onnx", ("torch", "onnx", "onnxscript", "onnxruntime")),
 }
 
 

@@ -98,11 +98,17 @@ class LoweringFailed(SdkError):
     def of(cls, title: str, error: BaseException, program: ExportedProgram) -> LoweringFailed:
         """The error with the converter's reason, and the operator and source line where it names one."""
         node = _blamed(str(error), program)
-        place = f"\nat {node.target}{_at(source_of(node), module_of(node))}" if node is not None else ""
+        place = f"\nat {operator_name(node)}{_at(source_of(node), module_of(node))}" if node is not None else ""
         return cls(
             f"{title}: {_reason(error)}{place}",
-            hint=way_out(str(node.target), title) if node is not None else "export the other targets only",
+            hint=way_out(operator_name(node), title) if node is not None else "export the other targets only",
         )
+
+
+def refusal(exporter: Exporter, title: str, error: Exception, program: ExportedProgram) -> SdkError:
+    """What to raise for a converter's exception: the operators that the target lacks, else its reason."""
+    found = exporter.check(program)
+    return UnsupportedOperators.of(title, found) if found else LoweringFailed.of(title, error, program)
 
 
 def _at(source: str, module: str) -> str:
@@ -127,6 +133,11 @@ def module_of(node: Node) -> str:
     return re.sub(r"^L\['self'\]\.?", "", path)
 
 
+def operator_name(node: Node) -> str:
+    """PyTorch's name of a node's operator, such as `aten::add.Tensor`."""
+    return str(node.target.name())  # type: ignore[union-attr]  # of operators, which a call_function's are
+
+
 def operators(program: ExportedProgram) -> Iterator[Node]:
     """The nodes of the graph and its branches that compute something."""
     for module in program.graph_module.modules():
@@ -138,7 +149,7 @@ def operators(program: ExportedProgram) -> Iterator[Node]:
 def lacking(program: ExportedProgram, title: str, has: Callable[[Any], bool]) -> list[Unsupported]:
     """One row for each torch operator and source line of `program` whose target fails `has`."""
     rows = (
-        Unsupported(str(node.target), source_of(node), module_of(node), way_out(str(node.target), title))
+        Unsupported(operator_name(node), source_of(node), module_of(node), way_out(operator_name(node), title))
         for node in operators(program)
         if hasattr(node.target, "_schema") and not has(node.target)
     )
@@ -157,7 +168,7 @@ _WAYS_OUT = {
 
 def way_out(operator: str, title: str) -> str:
     """What to do about an operator that the target `title` lacks."""
-    if not operator.startswith(("aten.", "prims.")):
+    if not operator.startswith(("aten::", "prims::")):
         return f"write {operator} with plain torch operators: {title} does not know custom ones"
     for pattern, advice in _WAYS_OUT.items():
         if re.search(pattern, operator):
@@ -173,17 +184,20 @@ def _blamed(message: str, program: ExportedProgram) -> Node | None:
         if node.name in words:
             return node
     for node in nodes:
-        name = str(node.target)
-        bare = name.rsplit(".", 1)[0]
-        if words & {name, bare, bare.replace(".", "::")}:
+        name = operator_name(node)
+        bare = name.split(".")[0]
+        if words & {name, bare, name.replace("::", "."), bare.replace("::", ".")}:
             return node
     return None
+
+
+_NOISE = re.compile(r"Traceback|\.(cpp|cc|h|hpp):\d+:?$|^FrontEnd API failed")
 
 
 def _reason(error: BaseException) -> str:
     """The first line of a converter's message that says something."""
     lines = (line.strip() for line in str(error).splitlines())
-    telling = (line for line in lines if re.search(r"\w{3,}.*\s\w", line) and "Traceback" not in line)
+    telling = (line for line in lines if re.search(r"\w{3,}.*\s\w", line) and not _NOISE.search(line))
     return next(telling, f"{type(error).__name__}: {error}".strip(": "))
 
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from exporters.base import (
     Lowered,
-    LoweringFailed,
     Options,
     Unsupported,
     absent,
     lacking,
     quiet,
+    refusal,
     tool_versions,
 )
 
@@ -56,7 +56,7 @@ class CoreML:
                 )
                 model.save(str(path))
             except Exception as error:
-                raise LoweringFailed.of(TITLE, error, program) from error
+                raise refusal(self, TITLE, error, program) from error
             description = model.get_spec().description
         return Lowered(
             inputs=tuple(feature.name for feature in description.input),

@@ -1,0 +1,98 @@
+"""ExecuTorch: a `.pte` program, lowered to the XNNPACK delegate, the rest on portable kernels."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from exporters.base import Lowered, Options, Unsupported, lacking, quiet, refusal, tool_versions
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
+    from torch.fx import GraphModule
+
+TITLE = "ExecuTorch (XNNPACK)"
+
+
+class ExecuTorch:
+    """Writes a `.pte`. Operators outside XNNPACK's partitions run on the runtime's portable kernels."""
+
+    name = "executorch"
+    suffix = ".pte"
+
+    def check(self, program: ExportedProgram) -> list[Unsupported]:
+        """The operators that neither XNNPACK takes nor the installed runtime has a kernel for."""
+        with quiet():
+            edge = self._to_edge(program, strict=False).exported_program()
+            from executorch.extension.pybindings.portable_lib import _get_operator_names
+
+            kernels = frozenset(_get_operator_names())
+        return lacking(edge, TITLE, lambda target: _out_variant(target) in kernels)
+
+    def lower(self, program: ExportedProgram, options: Options, path: Path) -> Lowered:
+        """Write the program. fp16 computes in half between float32 inputs and outputs.
+
+        XNNPACK's serialiser keeps the weights of convolutions in float32 then; only others shrink.
+        """
+        with quiet():
+            from exporters.named import in_half
+
+            try:
+                source = in_half(program) if options.precision == "fp16" else program
+                edge = self._to_edge(source, strict=True)
+                inside, outside = _delegated(edge.exported_program().graph_module)
+                path.write_bytes(edge.to_executorch().buffer)
+            except Exception as error:
+                raise refusal(self, TITLE, error, program) from error
+        return Lowered(
+            inputs=options.input_names,
+            outputs=options.output_names,
+            operators_total=inside + outside.total(),
+            operators_delegated=inside,
+            not_delegated=dict(outside),
+            tool_versions=tool_versions("executorch", "torchao"),
+        )
+
+    def _to_edge(self, program: ExportedProgram, *, strict: bool) -> Any:
+        import torch
+        from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+        from executorch.exir import EdgeCompileConfig, to_edge_transform_and_lower
+        from executorch.exir.passes.constant_prop_pass import constant_prop_pass
+
+        from exporters.passes import rewrite
+
+        rewritten = rewrite(program, self.name)
+        if rewritten is not program:  # XNNPACK takes stored weights only, not slices taken at run time
+            with torch.no_grad():
+                rewritten = constant_prop_pass(rewritten)
+        return to_edge_transform_and_lower(
+            rewritten,
+            partitioner=[XnnpackPartitioner()],
+            compile_config=EdgeCompileConfig(_check_ir_validity=strict),
+        )
+
+
+def _out_variant(operator: Any) -> str:
+    """The name by which the runtime registers an operator's kernel, such as `aten::add.out`; '' for none."""
+    try:
+        return str(operator.to_out_variant().name())
+    except (AttributeError, RuntimeError):  # a plain operator; an operator without such a variant
+        return ""
+
+
+def _delegated(graph: GraphModule) -> tuple[int, Counter[str]]:
+    """Operators inside XNNPACK's partitions, and those outside by kind."""
+    partitions: list[Any] = [child for child in graph.children() if hasattr(child, "original_module")]
+    inside = [kind for child in partitions for kind in _kinds(child.original_module.graph_module)]
+    return len(inside), Counter(_kinds(graph))
+
+
+def _kinds(graph: GraphModule) -> Iterator[str]:
+    for node in graph.graph.nodes:
+        if node.op == "call_function" and hasattr(node.target, "_schema"):
+            yield str(node.target.name()).removeprefix("aten::")
+
+
+exporter = ExecuTorch()

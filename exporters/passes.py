@@ -1,0 +1,132 @@
+"""Rewrites of a captured program that some targets need before their converter sees it.
+
+A pass is one decorated function that computes an operator in other operators; its docstring draws both.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.export import ExportedProgram
+from torch.nn import functional as F
+
+from exporters.base import operators
+
+aten = torch.ops.aten
+
+
+@dataclass(frozen=True)
+class Pass:
+    """`rewrite` takes the arguments of `operator` and answers with the same tensor, for these `targets`."""
+
+    operator: Any
+    targets: frozenset[str]
+    rewrite: Callable[..., Tensor]
+
+
+def rewrites(operator: Any, *targets: str) -> Callable[[Callable[..., Tensor]], Pass]:
+    """Make a pass of a function, for the named targets."""
+    return lambda function: Pass(operator, frozenset(targets), function)
+
+
+@rewrites(aten.conv3d.default, "tflite", "executorch")
+def conv3d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Sequence[int] = (1, 1, 1),
+    padding: Sequence[int] = (0, 0, 0),
+    dilation: Sequence[int] = (1, 1, 1),
+    groups: int = 1,
+) -> Tensor:
+    """Sum of 2-D convolutions over the slices of the kernel's depth; XNNPACK and LiteRT have no 3-D one.
+
+    before: x (N, C, D, H, W) -> conv3d, weight (O, C / groups, K, R, S) -> (N, O, E, P, Q)
+    after:  for k in 0..K-1: slice k of the padded depth -> (N * E, C, H, W) -> conv2d, weight[:, :, k]
+            -> add all K -> (N, O, E, P, Q)
+    """
+    kernel = weight.shape[2]
+    padded = F.pad(x, (0, 0, 0, 0, padding[0], padding[0])) if padding[0] else x
+    depth = (padded.shape[2] - dilation[0] * (kernel - 1) - 1) // stride[0] + 1
+    total = None
+    for k in range(kernel):
+        first = k * dilation[0]
+        plane = padded[:, :, first : first + (depth - 1) * stride[0] + 1 : stride[0]].transpose(1, 2)
+        part = F.conv2d(
+            plane.reshape(-1, *x.shape[1:2], *x.shape[3:]),
+            weight[:, :, k],
+            bias if k == 0 else None,
+            stride[1:],
+            padding[1:],
+            dilation[1:],
+            groups,
+        )
+        total = part if total is None else total + part
+    assert total is not None  # a kernel has at least one slice
+    return total.reshape(x.shape[0], depth, *total.shape[1:]).transpose(1, 2)
+
+
+@rewrites(aten.conv3d.padding, "tflite", "executorch")
+def conv3d_named_padding(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Sequence[int] = (1, 1, 1),
+    padding: str = "valid",
+    dilation: Sequence[int] = (1, 1, 1),
+    groups: int = 1,
+) -> Tensor:
+    """Padding by name as numbers, then the sum of 2-D convolutions.
+
+    before: conv3d(padding="same")
+    after:  pad by dilation * (K - 1) in all, the odd one behind -> conv3d(padding=0), rewritten
+    """
+    if padding == "same":
+        sides: list[int] = []
+        for size, step in zip(reversed(weight.shape[2:]), reversed(dilation), strict=True):
+            needed = step * (size - 1)
+            sides += [needed // 2, needed - needed // 2]
+        x = F.pad(x, sides)
+    return conv3d.rewrite(x, weight, bias, stride, (0, 0, 0), dilation, groups)
+
+
+@rewrites(aten.scaled_dot_product_attention.default, "executorch")
+def attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    *,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor:
+    """Attention as two products around a softmax, all of which XNNPACK takes.
+
+    PyTorch's own decomposition also zeroes rows that are masked as a whole, by operators that XNNPACK lacks;
+    only attention with a mask gets that one.
+
+    before: scaled_dot_product_attention(query, key, value)
+    after:  query * scale -> matmul key^T -> softmax -> matmul value
+    """
+    if attn_mask is not None or is_causal or enable_gqa:
+        masked: Tensor = aten._scaled_dot_product_attention_math.default(
+            query, key, value, attn_mask, 0.0, is_causal, scale=scale, enable_gqa=enable_gqa
+        )[0]
+        return masked
+    factor = query.shape[-1] ** -0.5 if scale is None else scale
+    return ((query * factor) @ key.transpose(-2, -1)).softmax(-1) @ value
+
+
+PASSES: tuple[Pass, ...] = (conv3d, conv3d_named_padding, attention)
+"""In the order in which they apply."""
+
+
+def rewrite(program: ExportedProgram, target: str) -> ExportedProgram:
+    """The program as `target` needs it: the same object where no pass applies."""
+    present = {node.target for node in operators(program)}
+    table = {row.operator: row.rewrite for row in PASSES if target in row.targets and row.operator in present}
+    return program.run_decompositions(table) if table else program
