@@ -10,9 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 OWN = frozenset({"sdk", "exporters", "runtime_py", "models_zoo", "devices", "apps"})
-RUNTIMES = frozenset(
-    {"ai_edge_litert", "tflite_runtime", "onnxruntime", "openvino", "executorch", "coremltools"}
-)
+RUNTIMES = frozenset({"ai_edge_litert", "tflite_runtime", "onnxruntime", "openvino", "executorch", "coremltools"})
 CONVERTERS = frozenset(
     {"coremltools", "litert_torch", "ai_edge_litert", "ai_edge_quantizer", "litert_converter", "executorch"}
     | {"torchao", "openvino", "onnx", "onnxscript", "onnx_ir", "onnxruntime"}

@@ -52,7 +52,9 @@ def test_every_architecture_of_the_zoo_is_in_its_table() -> None:
         assert callable(getattr(import_module(module), function))
 
 
-@pytest.mark.parametrize("table", ["exporters/__init__.py", "runtime_py/engines/__init__.py", "sdk/commands/__init__.py"])
+@pytest.mark.parametrize(
+    "table", ["exporters/__init__.py", "runtime_py/engines/__init__.py", "sdk/commands/__init__.py"]
+)
 def test_a_key_of_a_table_stands_there_once(table: str) -> None:
     tree = ast.parse((ROOT / table).read_text(encoding="utf-8"))
     tables = [node.value for node in tree.body if isinstance(node, ast.AnnAssign) and isinstance(node.value, ast.Dict)]
