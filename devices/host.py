@@ -58,9 +58,7 @@ class Host:
 
     def to_dict(self) -> dict[str, str]:
         """Every field as text, as the manifest's `host` holds it; unknown ones are left out."""
-        plain = {name: getattr(self, name) for name in self.__dataclass_fields__} | {
-            "isa": " ".join(self.isa)
-        }
+        plain = {name: getattr(self, name) for name in self.__dataclass_fields__} | {"isa": " ".join(self.isa)}
         return {name: str(value) for name, value in plain.items() if value not in (None, "")}
 
 
@@ -96,9 +94,7 @@ def cpu_from_cpuinfo(text: str) -> tuple[str, tuple[str, ...]]:
 
 def ram_from_meminfo(text: str) -> tuple[int | None, int | None]:
     """Total and available memory in MB (2**20 bytes), from the text of /proc/meminfo."""
-    kib = {
-        name: int(value.split()[0]) for name, _, value in (row.partition(":") for row in text.splitlines())
-    }
+    kib = {name: int(value.split()[0]) for name, _, value in (row.partition(":") for row in text.splitlines())}
     total, available = (kib.get(name) for name in ("MemTotal", "MemAvailable"))
     return total and total // 1024, available and available // 1024
 

@@ -127,7 +127,7 @@ class Failure(Record, frozen=True, kw_only=True):
     error: dict[str, str]
 
 
-class Manifest(Record, kw_only=True):
+class Manifest(Record, frozen=True, kw_only=True):
     """The whole of manifest.json."""
 
     schema_version: str = SCHEMA_VERSION

@@ -36,9 +36,7 @@ class BlobFile:
         """
         self._check(offset % ALIGNMENT == 0 and offset >= ALIGNMENT, offset, "its record is not aligned")
         self._check(offset + ALIGNMENT <= self.data.size, offset, "its record lies past the end of the file")
-        sentinel, blob, size, start, unused = _RECORD.unpack_from(
-            self.data[offset : offset + ALIGNMENT].tobytes()
-        )
+        sentinel, blob, size, start, unused = _RECORD.unpack_from(self.data[offset : offset + ALIGNMENT].tobytes())
         self._check(sentinel == SENTINEL, offset, f"its sentinel is {sentinel:#010x}, not {SENTINEL:#010x}")
         self._check(blob == dtype.blob, offset, f"its type is number {blob}, the program wants {dtype.name}")
         self._check(start % ALIGNMENT == 0, offset, "its data is not aligned")

@@ -98,9 +98,7 @@ class Interpreter:
         for name, array in arrays.items():
             dtype, wanted = np.dtype(DTYPES[declared[name].dtype].array), declared[name].shape
             if array.dtype != dtype or not _fits(array.shape, wanted):
-                raise WrongInput(
-                    f"input {name!r} is {array.dtype} {array.shape}", expected=f"{dtype} {wanted}"
-                )
+                raise WrongInput(f"input {name!r} is {array.dtype} {array.shape}", expected=f"{dtype} {wanted}")
         return {name: _to_tensor(array, DTYPES[declared[name].dtype]) for name, array in arrays.items()}
 
     def _execute(self, operation: Operation, values: dict[str, Value]) -> None:
@@ -126,19 +124,13 @@ class Interpreter:
 def _check_constant_inputs(operation: Operation, constants: Mapping[str, Value]) -> None:
     used = {v.name for argument in operation.inputs.values() for v in argument if isinstance(v, Reference)}
     if not used <= set(constants):
-        raise WrongOutput(
-            f"{_label(operation)} depends on {sorted(used - set(constants))}", expected="constants only"
-        )
+        raise WrongOutput(f"{_label(operation)} depends on {sorted(used - set(constants))}", expected="constants only")
 
 
-def _store(
-    operation: Operation, results: Tensors, floats: set[torch.dtype], values: dict[str, Value]
-) -> None:
+def _store(operation: Operation, results: Tensors, floats: set[torch.dtype], values: dict[str, Value]) -> None:
     """Check the results of an operation against its declared outputs and add them to `values`."""
     if len(results) != len(operation.outputs):
-        raise WrongOutput(
-            f"{_label(operation)} has {len(results)} results", expected=f"{len(operation.outputs)}"
-        )
+        raise WrongOutput(f"{_label(operation)} has {len(results)} results", expected=f"{len(operation.outputs)}")
     for output, result in zip(operation.outputs, results, strict=True):
         dtype = DTYPES[output.type.dtype].tensor if output.type.dtype in DTYPES else None
         if not _fits(result.shape, output.type.shape) or not _is_dtype(operation.type, result, dtype, floats):

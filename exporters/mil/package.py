@@ -41,9 +41,7 @@ def read_program(path: Path) -> Program:
     known = _definitions(inputs, operations)
     return Program(
         inputs=_described(model.description.input, {i.name: i for i in inputs}, "input"),
-        outputs=_described(
-            model.description.output, {n: known[n] for n in block.outputs if n in known}, "output"
-        ),
+        outputs=_described(model.description.output, {n: known[n] for n in block.outputs if n in known}, "output"),
         operations=operations,
         opset=str(main.opset),
     )
@@ -63,13 +61,9 @@ def _model_file(path: Path) -> Path:
     data = (path / "Data").resolve()
     for item in items.values():
         if "\0" in item or not (data / item).resolve().is_relative_to(data):
-            raise CorruptPackage(
-                f"{manifest} lists {item!r}", expected="paths inside the package's Data folder"
-            )
+            raise CorruptPackage(f"{manifest} lists {item!r}", expected="paths inside the package's Data folder")
     if not (data / root).is_file():
-        raise CorruptPackage(
-            f"{path.name} has no file Data/{root}", expected="the model that Manifest.json lists"
-        )
+        raise CorruptPackage(f"{path.name} has no file Data/{root}", expected="the model that Manifest.json lists")
     return (data / root).resolve()
 
 
@@ -97,9 +91,7 @@ def _operation(message: Any, constants: ConstantReader) -> Operation:
         inputs={name: _argument(message.inputs[name], constants, owner) for name in message.inputs},
         outputs=outputs,
         attributes={
-            name: constants.read(message.attributes[name], owner)
-            for name in message.attributes
-            if name != "name"
+            name: constants.read(message.attributes[name], owner) for name in message.attributes if name != "name"
         },
     )
 

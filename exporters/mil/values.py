@@ -27,9 +27,7 @@ def tensor_type(message: Any) -> TensorType:
         raise UnsupportedProgram(
             f"a tensor of type {name or tensor.dataType}", expected=f"one of {', '.join(FROM_PROTO)}"
         )
-    shape = tuple(
-        d.constant.size if d.WhichOneof("dimension") == "constant" else None for d in tensor.dimensions
-    )
+    shape = tuple(d.constant.size if d.WhichOneof("dimension") == "constant" else None for d in tensor.dimensions)
     if tensor.rank >= 0 and tensor.rank != len(shape):
         raise CorruptPackage(f"a tensor of rank {tensor.rank} declares {len(shape)} dimensions")
     return TensorType(FROM_PROTO[name], shape)
@@ -63,9 +61,7 @@ class ConstantReader:
         if name not in self._files:
             path = (self.folder / name.removeprefix(MODEL_PATH)).resolve()
             if not name.startswith(MODEL_PATH) or not path.is_relative_to(self.folder.resolve()):
-                raise CorruptPackage(
-                    f"the program reads weights from {name!r}", expected=f"a file below {MODEL_PATH}"
-                )
+                raise CorruptPackage(f"the program reads weights from {name!r}", expected=f"a file below {MODEL_PATH}")
             self._files[name] = open_blobs(path)
         return self._files[name]
 

@@ -70,9 +70,7 @@ def _positive(indices: Tensor, size: int) -> Tensor:
 
 
 @operator("gather")
-def gather(
-    x: Tensor, indices: Tensor, axis: int = 0, batch_dims: int = 0, validate_indices: bool = False
-) -> Tensor:
+def gather(x: Tensor, indices: Tensor, axis: int = 0, batch_dims: int = 0, validate_indices: bool = False) -> Tensor:
     """Slices of `x` at `indices` along `axis`, separately for each of the first `batch_dims` dimensions."""
     axis %= x.dim()
     if batch_dims:

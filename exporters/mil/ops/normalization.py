@@ -31,9 +31,7 @@ def batch_norm(
 
 
 @operator("instance_norm")
-def instance_norm(
-    x: Tensor, gamma: Tensor | None = None, beta: Tensor | None = None, epsilon: float = 1e-5
-) -> Tensor:
+def instance_norm(x: Tensor, gamma: Tensor | None = None, beta: Tensor | None = None, epsilon: float = 1e-5) -> Tensor:
     """Normalise each channel of each image of `x` (N, C, ...) by its own mean and variance."""
     spatial = tuple(range(2, x.dim()))
     return _scaled(_standardised(x, spatial, epsilon), (1, -1, *(1 for _ in spatial)), gamma, beta)
@@ -56,8 +54,6 @@ def l2_norm(x: Tensor, epsilon: float = 1e-6) -> Tensor:
 
 
 @operator("local_response_norm")
-def local_response_norm(
-    x: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
-) -> Tensor:
+def local_response_norm(x: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:
     """Divide by `(k + alpha / size * sum of squares of the nearest channels) ** beta`."""
     return F.local_response_norm(x, size, alpha, beta, k)

@@ -30,18 +30,14 @@ def quantize(
 
 
 @operator("dequantize")
-def dequantize(
-    input: Tensor, scale: Tensor, zero_point: Tensor | None = None, axis: int | None = None
-) -> Tensor:
+def dequantize(input: Tensor, scale: Tensor, zero_point: Tensor | None = None, axis: int | None = None) -> Tensor:
     """`scale * (input - zero_point)`."""
     offset = 0.0 if zero_point is None else _along(zero_point, input, axis)
     return (input.float() - offset) * _along(scale, input, axis)
 
 
 @operator("constexpr_affine_dequantize")
-def constexpr_affine_dequantize(
-    quantized_data: Tensor, zero_point: Tensor, scale: Tensor, axis: int
-) -> Tensor:
+def constexpr_affine_dequantize(quantized_data: Tensor, zero_point: Tensor, scale: Tensor, axis: int) -> Tensor:
     """`scale * (quantized_data - zero_point)`."""
     return dequantize(quantized_data, scale, zero_point, axis)
 

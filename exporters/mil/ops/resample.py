@@ -50,9 +50,7 @@ def _scaled(size: int, factor: float) -> int:
 
 
 @operator("upsample_nearest_neighbor")
-def upsample_nearest_neighbor(
-    x: Tensor, scale_factor_height: float = 1.0, scale_factor_width: float = 1.0
-) -> Tensor:
+def upsample_nearest_neighbor(x: Tensor, scale_factor_height: float = 1.0, scale_factor_width: float = 1.0) -> Tensor:
     """Scale by repeating the nearest element before."""
     height, width = _scaled(x.shape[-2], scale_factor_height), _scaled(x.shape[-1], scale_factor_width)
     return resize_nearest_neighbor(x, height, width)

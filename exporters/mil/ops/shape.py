@@ -16,9 +16,7 @@ def reshape(x: Tensor, shape: Ints) -> Tensor:
 
 
 @operator("reshape_like")
-def reshape_like(
-    x: Tensor, ref_tensors: Tensors, begins: Tensors, ends: Tensors, end_masks: Tensors
-) -> Tensor:
+def reshape_like(x: Tensor, ref_tensors: Tensors, begins: Tensors, ends: Tensors, end_masks: Tensors) -> Tensor:
     """`x` with the dimensions `begin:end` of each reference, up to its last where masked."""
     parts = zip(ref_tensors, begins, ends, end_masks, strict=True)
     return x.reshape([n for ref, b, e, mask in parts for n in ref.shape[int(b) : None if mask else int(e)]])
