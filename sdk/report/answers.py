@@ -33,9 +33,7 @@ def side_by_side(top5: Top5, titles: dict[str, str]) -> list[Answers]:
     reference = top5.get(REFERENCE, [])
     exact = tuple(Answer(label, score, False) for label, score in reference)
     first = Answers("PyTorch", exact, "the reference", False, is_reference=True)
-    others = [
-        _compare(titles.get(name, name), rows, reference) for name, rows in top5.items() if name != REFERENCE
-    ]
+    others = [_compare(titles.get(name, name), rows, reference) for name, rows in top5.items() if name != REFERENCE]
     return [first, *others] if reference else others
 
 

@@ -74,9 +74,7 @@ def _resize(given: Preprocessing) -> str:
         pad = f"pad with {given.pad_value}"
         return f"Resize, {given.interpolation}, keeping the shape, to fit inside {box} px; {pad}."
     covered = " × ".join(str(math.floor(side / given.crop_fraction)) for side in (given.width, given.height))
-    return (
-        f"Resize, {given.interpolation}, keeping the shape, to cover {covered} px; cut {box} from the centre."
-    )
+    return f"Resize, {given.interpolation}, keeping the shape, to cover {covered} px; cut {box} from the centre."
 
 
 def channels(given: Preprocessing) -> list[tuple[float, float]]:

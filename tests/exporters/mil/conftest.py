@@ -25,9 +25,7 @@ def ct() -> Any:
 def convert(ct: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Export a module with torch.export, convert it, save it, and give the package's path."""
 
-    def run(
-        module: torch.nn.Module, *inputs: torch.Tensor, target: str = "iOS17", precision: str = "FLOAT32"
-    ) -> Path:
+    def run(module: torch.nn.Module, *inputs: torch.Tensor, target: str = "iOS17", precision: str = "FLOAT32") -> Path:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             exported = torch.export.export(module.eval(), inputs).run_decompositions({})

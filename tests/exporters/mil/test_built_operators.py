@@ -20,9 +20,7 @@ X = np.random.default_rng(0).normal(size=(2, 4, 4, 6)).astype(np.float32)
 ROWS = np.array([[3.0, -1.0, 2.0, 0.0], [5.0, 7.0, -2.0, 1.0]], np.float32)
 
 
-def evaluate(
-    build: Callable[..., Any], function: Callable[..., Any], x: np.ndarray, target: str
-) -> list[np.ndarray]:
+def evaluate(build: Callable[..., Any], function: Callable[..., Any], x: np.ndarray, target: str) -> list[np.ndarray]:
     program = build(function, x, target=target)
     return list(Interpreter(program).run({"x": x}).values())
 
@@ -134,9 +132,7 @@ def lut(bits: int, *shape: int) -> np.ndarray:
 
 def palette(bits: int) -> Callable[[], Any]:
     indices = RNG.integers(0, 2**bits, (4, 4, 1, 6))
-    return lambda: mb.constexpr_lut_to_dense(
-        indices=sub_byte(f"uint{bits}", indices), lut=lut(bits, 2, 1, 1, 1, 1)
-    )
+    return lambda: mb.constexpr_lut_to_dense(indices=sub_byte(f"uint{bits}", indices), lut=lut(bits, 2, 1, 1, 1, 1))
 
 
 def packed(bits: int, count: int) -> np.ndarray:

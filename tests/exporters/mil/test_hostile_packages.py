@@ -33,9 +33,7 @@ RECORD = 64  # of the first blob, after the header
 
 @pytest.fixture(scope="module")
 def sound(convert: Callable[..., Path]) -> Path:
-    module = torch.nn.Sequential(
-        torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(144, 5)
-    )
+    module = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(144, 5))
     return convert(module, torch.randn(1, 3, 8, 8))
 
 
@@ -150,18 +148,14 @@ def test_wrong_declared_output_is_named(package: Path) -> None:
 
 
 def test_wrong_declared_dtype_is_named(package: Path) -> None:
-    edit_model(
-        package, lambda m: setattr(operations(m, "relu")[0].outputs[0].type.tensorType, "dataType", 10)
-    )
+    edit_model(package, lambda m: setattr(operations(m, "relu")[0].outputs[0].type.tensorType, "dataType", 10))
     with pytest.raises(WrongOutput, match=r"relu(.|\n)*fp16"):
         run(package)
 
 
 def test_failing_operator_is_named(package: Path) -> None:
     def swap(model: Any) -> None:
-        dimensions = next(
-            o for o in operations(model, "const") if len(o.outputs[0].type.tensorType.dimensions) == 2
-        )
+        dimensions = next(o for o in operations(model, "const") if len(o.outputs[0].type.tensorType.dimensions) == 2)
         for kind in (dimensions.outputs[0].type, dimensions.attributes["val"].type):
             sizes = [d.constant.size for d in kind.tensorType.dimensions]
             for d, size in zip(kind.tensorType.dimensions, sizes[::-1], strict=True):
@@ -200,9 +194,7 @@ def test_counts_leave_constants_out(package: Path) -> None:
     assert operator_counts(read_program(package)) == {"conv": 1, "linear": 1, "relu": 1, "reshape": 1}
 
 
-@pytest.mark.parametrize(
-    "x", [np.zeros((1, 3, 8, 9), np.float32), np.zeros((1, 3, 8, 8)), np.zeros(3, np.float32)]
-)
+@pytest.mark.parametrize("x", [np.zeros((1, 3, 8, 9), np.float32), np.zeros((1, 3, 8, 8)), np.zeros(3, np.float32)])
 def test_wrong_input_is_refused(package: Path, x: np.ndarray) -> None:
     with pytest.raises(WrongInput, match="float32"):
         run(package, x)

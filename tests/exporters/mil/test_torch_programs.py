@@ -51,9 +51,7 @@ class MultiQuery(nn.Module):
         n, _, h, w = x.shape
         q = self.query(x).reshape(n, self.heads, self.size, h * w).transpose(-1, -2)
         k = self.key(x).reshape(n, 1, self.size, -1)
-        y = F.scaled_dot_product_attention(
-            q, k.mT.expand(-1, self.heads, -1, -1), k.mT.expand(-1, self.heads, -1, -1)
-        )
+        y = F.scaled_dot_product_attention(q, k.mT.expand(-1, self.heads, -1, -1), k.mT.expand(-1, self.heads, -1, -1))
         y = self.out(y.transpose(-1, -2).reshape(n, -1, h, w))
         return x + y * self.scale.view(1, -1, 1, 1)
 
@@ -312,9 +310,7 @@ def test_float16_ios18(convert: Callable[..., Path], case: str) -> None:
     ],
     ids=["gelu_tanh", "reciprocal"],
 )
-def test_shows_what_the_converter_changed(
-    convert: Callable[..., Path], asked: nn.Module, written: nn.Module
-) -> None:
+def test_shows_what_the_converter_changed(convert: Callable[..., Path], asked: nn.Module, written: nn.Module) -> None:
     (x,) = positive()
     program = read_program(convert(asked, x))
     (measured,) = Interpreter(program).run({program.inputs[0].name: x.numpy()}).values()

@@ -51,9 +51,7 @@ def requested_by_page(log: Path) -> set[str]:
     """The browser's own requests (updates, clock) have no origin as their initiator; a page's have one."""
     events = json.loads(log.read_text(encoding="utf-8"))["events"]
     parameters = [event["params"] for event in events if isinstance(event.get("params"), dict)]
-    return {
-        p["url"] for p in parameters if "url" in p and p.get("initiator", "not an origin") != "not an origin"
-    }
+    return {p["url"] for p in parameters if "url" in p and p.get("initiator", "not an origin") != "not an origin"}
 
 
 @pytest.mark.slow

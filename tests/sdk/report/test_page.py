@@ -81,9 +81,7 @@ def test_hostile_names_stay_text(manifest: Manifest, top5: Top5) -> None:
 def test_no_reference_leaves_the_page(manifest: Manifest, top5: Top5) -> None:
     html = render(manifest, photo(), top5)
     page = Page(html)
-    targets = [
-        attrs[name] or "" for _, attrs in page.elements for name in ("src", "href", "action") if name in attrs
-    ]
+    targets = [attrs[name] or "" for _, attrs in page.elements for name in ("src", "href", "action") if name in attrs]
     assert targets
     assert all(target.startswith(("data:", "#")) for target in targets)
     styles = [attrs["style"] or "" for _, attrs in page.elements if "style" in attrs]
@@ -131,9 +129,7 @@ def test_raw_task_without_a_photo(manifest: Manifest) -> None:
 
 
 def test_devices_without_a_file_say_which_export_makes_it(manifest: Manifest) -> None:
-    lacking = msgspec.structs.replace(
-        manifest, artifacts=tuple(a for a in manifest.artifacts if a.target != "coreml")
-    )
+    lacking = msgspec.structs.replace(manifest, artifacts=tuple(a for a in manifest.artifacts if a.target != "coreml"))
     text = "".join(Page(render(lacking, None, {})).text)
     assert "sdk export mobilenetv4_conv_small --target coreml" in text
     assert "MLModel(contentsOf" not in text
