@@ -43,6 +43,8 @@ class CoreML:
     def lower(self, program: ExportedProgram, options: Options, path: Path) -> Lowered:
         """Write the package; float32 inputs and outputs whatever the precision inside."""
         with quiet():
+            from numpy import float32
+
             ct = _coremltools()
             precision = {"fp32": ct.precision.FLOAT32, "fp16": ct.precision.FLOAT16}[options.precision]
             try:
@@ -51,7 +53,7 @@ class CoreML:
                     convert_to="mlprogram",
                     minimum_deployment_target=ct.target.iOS17,
                     compute_precision=precision,
-                    outputs=[ct.TensorType(name=name) for name in options.output_names],
+                    outputs=[ct.TensorType(name=name, dtype=float32) for name in options.output_names],
                     skip_model_load=True,
                 )
                 model.save(str(path))

@@ -56,7 +56,6 @@ class ExecuTorch:
         )
 
     def _to_edge(self, program: ExportedProgram, *, strict: bool) -> Any:
-        import torch
         from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
         from executorch.exir import EdgeCompileConfig, to_edge_transform_and_lower
         from executorch.exir.passes.constant_prop_pass import constant_prop_pass
@@ -65,8 +64,9 @@ class ExecuTorch:
 
         rewritten = rewrite(program, self.name)
         if rewritten is not program:  # XNNPACK takes stored weights only, not slices taken at run time
-            with torch.no_grad():
-                rewritten = constant_prop_pass(rewritten)
+            for tensor in rewritten.state_dict.values():  # a folded slice that needs a gradient cannot be copied
+                tensor.requires_grad_(False)
+            rewritten = constant_prop_pass(rewritten)
         return to_edge_transform_and_lower(
             rewritten,
             partitioner=[XnnpackPartitioner()],
