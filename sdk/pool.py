@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -81,7 +82,7 @@ def _start(chain: Chain, answer: Answer | None, work: Path) -> Iterator[_Running
     (folder / "job.json").write_bytes(msgspec.json.encode(job))
     with (folder / "log.txt").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "sdk.worker", str(folder / "job.json"), str(folder / "answer.json")],
+            [sys.executable, "-P", "-m", "sdk.worker", str(folder / "job.json"), str(folder / "answer.json")],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -146,7 +147,8 @@ def _stop_the_largest(running: list[_Running]) -> None:
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
-        for child in psutil.Process(process.pid).children(recursive=True):
-            child.kill()
+        with suppress(psutil.Error):  # what ended by itself needs no kill
+            for child in psutil.Process(process.pid).children(recursive=True):
+                child.kill()
         process.kill()
         process.wait()

@@ -1,5 +1,6 @@
 """`sdk export`: a network in, a proven bundle out."""
 
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,6 +77,8 @@ def command(
     """
     from sdk.exporting import export
     from sdk.live import live_progress
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # tidies up as Ctrl-C does
 
     with live_progress(quiet=as_json) as progress:
         result = export(
