@@ -50,8 +50,8 @@ class Source:
             height=shape[2],
             interpolation=self.interpolation,  # type: ignore[arg-type]  # the registry's words are the manifest's
             crop_fraction=self.crop_fraction,
-            mean_values=tuple(round(value * 255, 6) for value in self.mean),
-            scale_values=tuple(round(value * 255, 6) for value in self.std),
+            mean_values=tuple(round(value * 255, 9) for value in self.mean),
+            scale_values=tuple(round(value * 255, 9) for value in self.std),
         )
 
 
