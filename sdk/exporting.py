@@ -240,6 +240,6 @@ def _versions() -> dict[str, str]:
 
 
 def _host() -> dict[str, str]:
-    import platform
+    from devices.host import probe
 
-    return {"system": platform.platform(), "machine": platform.machine(), "python": platform.python_version()}
+    return probe().to_dict()

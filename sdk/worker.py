@@ -55,14 +55,11 @@ def _lower(job: Job) -> Answer:
     import torch
 
     from exporters import load_exporter
-    from exporters.base import Options, UnsupportedOperators
+    from exporters.base import Options
     from runtime_py.bundle import describe
 
     exporter = load_exporter(job.target)
     program = torch.export.load(job.program)  # type: ignore[arg-type]  # _lower runs only with a program
-    unsupported = exporter.check(program)
-    if unsupported:
-        raise UnsupportedOperators.of(job.target, unsupported)
     names = [tuple(tensor.name for tensor in side) for side in (job.manifest.inputs, job.manifest.outputs)]
     path = Path(job.folder, job.file)
     lowered = exporter.lower(program, Options(job.precision, names[0], names[1]), path)
