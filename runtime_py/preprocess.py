@@ -1,6 +1,7 @@
 """From a photo to a network's input: Pillow resizes, one look-up table normalises."""
 
 import math
+import struct
 from functools import lru_cache
 from os import PathLike, fspath
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from runtime_py.errors import SdkError
 from runtime_py.manifest import Preprocessing
@@ -20,6 +21,19 @@ FILTERS = {
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
 }
+EXIF_ORIENTATION = 0x0112
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""By EXIF 2.3's orientation tag, what turns the stored pixels upright."""
+DECODER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, TypeError, KeyError, IndexError, struct.error)
+"""What Pillow's decoders and its EXIF reader raise on damaged files."""
 ImageSource = str | PathLike[str] | Image.Image | npt.NDArray[np.uint8]
 
 
@@ -35,7 +49,7 @@ def decode_image(source: ImageSource) -> Image.Image:
     Takes a path, a Pillow image, or a uint8 array (H, W), (H, W, 3) or (H, W, 4), RGB.
     """
     if isinstance(source, Image.Image):
-        return source.convert("RGB")
+        return _upright(source, "the image")
     if isinstance(source, np.ndarray):
         return _from_array(source)
     if isinstance(source, str | PathLike):
@@ -59,10 +73,7 @@ def to_input(source: ImageSource, how: Preprocessing) -> npt.NDArray[np.float32]
 def _table(mean: tuple[float, ...], scale: tuple[float, ...]) -> npt.NDArray[np.float32]:
     """(3, 256): each step rounded to float32, which is what makes the result torchvision's to the last bit."""
     unit = np.arange(256, dtype=np.float32) / np.float32(255)
-    rows = [
-        (unit - np.float32(round(m / 255, 9))) / np.float32(round(s / 255, 9)) for m, s in zip(mean, scale, strict=True)
-    ]
-    return np.stack(rows)
+    return np.stack([(unit - np.float32(m / 255)) / np.float32(s / 255) for m, s in zip(mean, scale, strict=True)])
 
 
 def _resized(image: Image.Image, how: Preprocessing) -> Image.Image:
@@ -85,6 +96,12 @@ def _cover_and_crop(image: Image.Image, how: Preprocessing, resample: Image.Resa
         size = (width, max(height, int(width * image.height / image.width)))
     else:
         size = (max(width, int(height * image.width / image.height)), height)
+    if size[0] * size[1] > PIXEL_LIMIT:
+        raise BadImage(
+            f"an image of {image.width} x {image.height} pixels would become {size[0]} x {size[1]} before the crop",
+            expected=f"at most {PIXEL_LIMIT:,} pixels",
+            hint="crop the image to a less extreme shape first",
+        )
     if size != image.size:
         image = image.resize(size, resample)
     left, top = round((size[0] - how.width) / 2.0), round((size[1] - how.height) / 2.0)
@@ -114,12 +131,33 @@ def _from_file(path: Path) -> Image.Image:
         with Image.open(path, formats=FORMATS) as image:
             if image.width * image.height > PIXEL_LIMIT:
                 raise BadImage(f"{path} has {image.width} x {image.height} pixels", expected=f"at most {PIXEL_LIMIT:,}")
-            image.load()
-            upright = ImageOps.exif_transpose(image)
-            return upright.convert("RGB")
+            return _upright(image, str(path))
     except UnidentifiedImageError as error:
         raise BadImage(f"{path} is no image that can be read", expected=f"one of {', '.join(FORMATS)}") from error
     except Image.DecompressionBombError as error:
         raise BadImage(f"{path}: {error}", expected=f"at most {PIXEL_LIMIT:,} pixels") from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:  # Pillow's decoders raise all of these
-        raise BadImage(f"{path} is damaged: {error}", expected="a whole image", hint="copy or take it again") from error
+    except DECODER_ERRORS as error:
+        raise _damaged(str(path), error) from error
+
+
+def _upright(image: Image.Image, name: str) -> Image.Image:
+    try:
+        image.load()
+        turn = TURNS.get(image.getexif().get(EXIF_ORIENTATION, 1))
+        rgb = _eight_bits(image, name).convert("RGB")
+    except DECODER_ERRORS as error:
+        raise _damaged(name, error) from error
+    return rgb if turn is None else rgb.transpose(turn)
+
+
+def _eight_bits(image: Image.Image, name: str) -> Image.Image:
+    """Sixteen bits of grey as eight: Pillow's own conversion would clip them to white."""
+    if image.mode == "F":
+        raise BadImage(f"{name} holds floating-point pixels", expected="8 or 16 bits a channel")
+    if image.mode.startswith("I"):
+        return image.point(lambda value: value * (1 / 257) + 0.5).convert("L")
+    return image
+
+
+def _damaged(name: str, error: Exception) -> BadImage:
+    return BadImage(f"{name} is damaged: {error}", expected="a whole image", hint="copy or take it again")

@@ -132,12 +132,11 @@ def _fit_teacher(recipe: "Recipe", data: "DeviceData", run: "Run", stop: Any) ->
 def _fit_student(recipe: "Recipe", data: "DeviceData", run: "Run", stop: Any, guide: "Fit | None") -> "Fit":
     from models_zoo import create_model
     from sdk.train.loop import fit
+    from sdk.train.teacher import fold_norms
 
     model = create_model(recipe.student.model, num_classes=recipe.data.classes)
-    teacher = None if guide is None else guide.model
-    return fit(
-        "student", model, recipe.student.stage, data, run, teacher=teacher, distil=recipe.distil, stop=stop
-    )
+    teacher = None if guide is None else fold_norms(guide.model)
+    return fit("student", model, recipe.student.stage, data, run, teacher=teacher, distil=recipe.distil, stop=stop)
 
 
 def _write(recipe: "Recipe", run: "Run", student: "Fit", guide: "Fit | None", limit: int | None) -> TrainResult:

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import itertools
 import lzma
 import os
 import zipfile
@@ -47,9 +48,7 @@ class Encoded:
     names: tuple[str, ...]
 
 
-def load_split(
-    folder: Path, pattern: str, *, classes: int, side: int, cache: Path, limit: int | None = None
-) -> Split:
+def load_split(folder: Path, pattern: str, *, classes: int, side: int, cache: Path, limit: int | None = None) -> Split:
     """The images of `folder` that match `pattern`, decoded once and kept in `cache` as .npy files.
 
     `pattern` names npz shards, or one folder of class folders. `limit` takes that many images, evenly
@@ -91,7 +90,7 @@ def _read_shards(paths: Sequence[Path]) -> Encoded:
         if names is not None and shard_names != names:
             raise DataError(f"{path.name} lists other classes than {paths[0].name}", expected="the same wnids")
         names = shard_names
-        files += [data[a:b] for a, b in zip(offsets[:-1], offsets[1:], strict=True)]
+        files += [data[a:b] for a, b in itertools.pairwise(offsets)]
         labels.append(shard["labels"].astype(np.int64))
     return Encoded(files, np.concatenate(labels), names or ())
 
@@ -169,7 +168,7 @@ def _decode_chunk(files: list[bytes], side: int) -> NDArray[np.uint8]:
             raise DataError(f"an image does not decode: {error}") from error
         if image.size != (side, side):
             image = image.resize((side, side), Image.Resampling.BILINEAR)
-        images[index] = image
+        images[index] = np.asarray(image)
     return images
 
 

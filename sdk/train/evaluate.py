@@ -27,7 +27,7 @@ def resize(images: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
         return images
     resized = np.empty((len(images), size, size, 3), np.uint8)
     for index, image in enumerate(images):
-        resized[index] = Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR)
+        resized[index] = np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR))
     return resized
 
 

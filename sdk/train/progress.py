@@ -2,6 +2,7 @@
 
 import time
 from types import TracebackType
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -21,7 +22,7 @@ class StageProgress:
             TimeRemainingColumn(),
             console=Console(stderr=True),
         )
-        fields = {"loss": float("nan"), "lr": 0.0, "rate": 0.0, "top1": ""}
+        fields: dict[str, Any] = {"loss": float("nan"), "lr": 0.0, "rate": 0.0, "top1": ""}
         self._task = self._bar.add_task(name, total=steps, completed=start, **fields)
 
     def show(self, step: int, loss: float, lr: float) -> None:

@@ -6,6 +6,7 @@ starts at zero, arXiv 1706.02677 section 5.1. The stride-2 stem gives 128 px ima
 """
 
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 # channels, blocks, stride of the first block
 _STAGES = ((64, 1, 1), (160, 2, 2), (320, 3, 2), (704, 2, 2))
@@ -44,7 +45,7 @@ class Block(nn.Module):
             nn.BatchNorm2d(outputs),
             SqueezeExcite(outputs),
         )
-        nn.init.zeros_(self.body[4].weight)
+        nn.init.zeros_(self.body.get_submodule("4").get_parameter("weight"))
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or inputs != outputs:
             pool = nn.AvgPool2d(stride) if stride > 1 else nn.Identity()
@@ -79,3 +80,14 @@ class Teacher(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         logits: Tensor = self.head(self.blocks(self.stem(x)))
         return logits
+
+
+def fold_norms(model: nn.Module) -> nn.Module:
+    """Merges each BatchNorm2d into the Conv2d before it, in place, for inference; same outputs."""
+    for part in model.modules():
+        if isinstance(part, nn.Sequential):
+            for index in range(len(part) - 1):
+                conv, norm = part[index], part[index + 1]
+                if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                    part[index], part[index + 1] = fuse_conv_bn_eval(conv, norm), nn.Identity()
+    return model.eval()

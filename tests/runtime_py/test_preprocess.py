@@ -2,13 +2,14 @@
 
 import math
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from runtime_py.manifest import Preprocessing
-from runtime_py.preprocess import BadImage, decode_image, to_input
+from runtime_py.preprocess import FORMATS, BadImage, decode_image, to_input
 
 torch = pytest.importorskip("torch", reason="the reference is torch's own arithmetic")
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -139,3 +140,64 @@ def test_paths_that_are_no_file(tmp_path: Path) -> None:
 def test_arrays_that_are_no_image(array: np.ndarray) -> None:
     with pytest.raises(BadImage):
         decode_image(array)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_all_exif_orientations_turn_as_pillow_turns_them(tmp_path: Path, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.open(PHOTOS / "coffee.png").convert("RGB").resize((48, 32)).save(tmp_path / "turned.png", exif=exif)
+    with Image.open(tmp_path / "turned.png") as image:
+        expected = np.asarray(ImageOps.exif_transpose(image))
+        assert np.array_equal(np.asarray(decode_image(tmp_path / "turned.png")), expected)
+        assert np.array_equal(np.asarray(decode_image(image)), expected)
+
+
+def test_sixteen_bits_of_grey_keep_their_shades(tmp_path: Path) -> None:
+    grey = np.arange(0, 65536, 64, dtype=np.uint16).reshape(32, 32)
+    Image.fromarray(grey).save(tmp_path / "grey.png")
+    found = np.asarray(decode_image(tmp_path / "grey.png"))
+    assert np.abs(found - grey[..., None] / 257).max() <= 0.5
+
+
+def test_floating_point_pixels_are_refused() -> None:
+    with pytest.raises(BadImage, match="floating-point"):
+        decode_image(Image.new("F", (4, 4)))
+
+
+def test_a_scale_of_one_is_not_rounded() -> None:
+    pixels = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, axis=2)
+    expected = torch.arange(256).float().div(255).div(torch.tensor(1 / 255)).reshape(16, 16).numpy()
+    found = to_input(pixels, Preprocessing(input="x", width=16, height=16, scale_values=(1.0, 1.0, 1.0)))
+    assert np.array_equal(found[0, 0], expected)
+
+
+def test_a_thread_of_pixels_does_not_fill_the_memory() -> None:
+    with pytest.raises(BadImage, match="224 x 22400000"):
+        to_input(Image.new("RGB", (1, 100_000)), how(224, 224))
+
+
+def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+    header = b"P5 100000 100000 255\n"
+    (tmp_path / "bomb.ppm").write_bytes(header + b"x")
+    with pytest.raises(BadImage, match="pixels"):
+        decode_image(tmp_path / "bomb.ppm")
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_damaged_file_is_read_or_refused(tmp_path: Path, kind: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = tmp_path / "photo"
+    Image.new("RGB", (32, 20), (10, 200, 30)).save(path, kind, **({"exif": exif} if kind == "JPEG" else {}))
+    whole, random, refused = path.read_bytes(), Random(0), 0
+    for _ in range(100):
+        damaged = bytearray(whole)
+        damaged[random.randrange(min(200, len(whole)))] = random.randrange(256)
+        path.write_bytes(damaged[: random.randrange(8, len(whole) + 1)])
+        try:
+            assert decode_image(path).mode == "RGB"
+        except BadImage:
+            refused += 1
+    assert refused > 0
