@@ -1,5 +1,6 @@
 """`sdk.export`: capture once, lower and prove each target in processes of their own, write the bundle."""
 
+import io
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -122,7 +123,10 @@ def _prepare(source: Source, folder: Path, work: Path, model: Any) -> "tuple[Cap
     from sdk.golden import PHOTO, make_golden, save_golden
 
     captured = capture(source)
-    torch.export.save(captured.program, work / "program.pt2")
+    program = io.BytesIO()  # torch ends the whole process where its own file writer meets a full disk
+    torch.export.save(captured.program, program)
+    (work / "program.pt2").write_bytes(program.getbuffer())
+    del program
     preprocessing = source.preprocessing(captured.inputs[0].name)
     with Image.open(PHOTO) as photo:
         golden = make_golden(captured, preprocessing, photo.convert("RGB"))

@@ -18,6 +18,7 @@ from sdk.jobs import Answer, Job
 POLL_SECONDS = 0.2
 FLOOR_MB = 400
 """With less free memory than this, the largest worker is stopped before the system stops something else."""
+DISK_FLOOR_MB = 64
 WORKER_MB = 1500
 """What one worker may need; another starts beside it only where this much is free."""
 
@@ -106,12 +107,22 @@ def _collect(one: _Running) -> Answer:
     answer = one.folder / "answer.json"
     if answer.is_file():
         shutil.rmtree(one.folder / "tmp", ignore_errors=True)
-        return msgspec.json.decode(answer.read_bytes(), type=Answer)
+        found = msgspec.json.decode(answer.read_bytes(), type=Answer)
+        return msgspec.structs.replace(found, error=_mind_the_disk(found.error, one.folder)) if found.error else found
     code = one.process.returncode
     log = (one.folder / "log.txt").read_text(errors="replace").strip().splitlines()
     hint = "--jobs 1, or close other programs: it was probably out of memory" if code in (-9, 137) else ""
     given = f"the {one.chain.stage} process ended with {'signal' if code < 0 else 'exit code'} {abs(code)}"
-    return Answer(error={"id": "worker-crashed", "given": given + _tail(log), "expected": "an answer", "hint": hint})
+    error = {"id": "worker-crashed", "given": given + _tail(log), "expected": "an answer", "hint": hint}
+    return Answer(error=_mind_the_disk(error, one.folder))
+
+
+def _mind_the_disk(error: dict[str, str], folder: Path) -> dict[str, str]:
+    """Converters crash in many ways on a full disk, and none of them says so."""
+    free = shutil.disk_usage(folder).free / 2**20
+    if free > DISK_FLOOR_MB:
+        return error
+    return error | {"id": "disk-full", "hint": f"only {free:.0f} MB are free here: free some, or --out DIR elsewhere"}
 
 
 def _tail(log: list[str]) -> str:

@@ -48,6 +48,17 @@ def test_a_crash_is_that_targets_failure_with_its_last_words(tmp_path: Path, mon
         assert "about to fall" in one.answer.error["given"]
 
 
+def test_a_failure_on_a_full_disk_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    use(CRASH, monkeypatch, tmp_path)
+    full = pool.shutil.disk_usage(tmp_path)._replace(free=3 * 2**20)
+    monkeypatch.setattr(pool.shutil, "disk_usage", lambda _: full)
+    one = chain("a")
+    run_chains([one], tmp_path, 1, lambda _: None)
+    assert one.answer.error is not None
+    assert one.answer.error["id"] == "disk-full"
+    assert "3 MB" in one.answer.error["hint"]
+
+
 def test_memory_and_time_are_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     use(f"block = bytearray(150 * 2**20)\nimport time; time.sleep(1.0)\n{ANSWER}", monkeypatch, tmp_path)
     one = chain("a")
