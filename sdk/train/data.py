@@ -67,7 +67,8 @@ def load_split(folder: Path, pattern: str, *, classes: int, side: int, cache: Pa
         encoded = _thin(encoded, limit)
         cache.mkdir(parents=True, exist_ok=True)
         images = _decode(encoded.files, side, pattern)
-        for path, array in zip(stored, (images, encoded.labels, np.array(encoded.names)), strict=True):
+        arrays: tuple[NDArray[Any], ...] = (images, encoded.labels, np.array(encoded.names))
+        for path, array in zip(stored, arrays, strict=True):
             _save(path, array)
     images, labels, names = (np.load(path, allow_pickle=False) for path in stored)
     return Split(images, labels, tuple(str(name) for name in names))
