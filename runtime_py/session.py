@@ -95,7 +95,11 @@ class Session:
             array = inputs[spec.name]
             if not isinstance(array, np.ndarray) or array.shape != spec.shape or array.dtype != spec.dtype:
                 found = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
-                raise BadInput(f"input {spec.name!r} is {found}", expected=f"{spec.dtype} {spec.shape}")
+                raise BadInput(
+                    f"input {spec.name!r} is {found}",
+                    expected=f"{spec.dtype} {spec.shape}{f' ({spec.layout})' if spec.layout else ''}",
+                    hint=f"numpy.asarray(values, {spec.dtype!r}).reshape({spec.shape})",
+                )
             ready[spec.name] = np.ascontiguousarray(array)
         return ready
 
@@ -116,30 +120,41 @@ def load(path: str | os.PathLike[str], target: str | None = None, threads: int |
 
 
 def _choose(manifest: Manifest, target: str | None) -> tuple[Artifact, str]:
-    by_target = {artifact.target: artifact for artifact in manifest.artifacts}
+    """The artifact to run and why: the best proven one of `target`, or of the first target that runs here."""
+    usable = [artifact for artifact in manifest.artifacts if artifact.status != "failed"]
+    by_target = {artifact.target: artifact for artifact in sorted(usable, key=_trust)}
     if target is not None:
-        if target not in by_target:
-            raise unknown_name("target of this bundle", target, sorted(by_target))
-        reason = available(target)
-        if reason is not None:
-            row = ENGINES[target]
-            if target == "coreml" and platform.system() != "Darwin":
-                raise NoRuntime(reason, hint=f"one of {', '.join(name for name in by_target if name != target)}")
-            raise missing_extra(row.package, row.extra, f"running the target {target}")
-        return by_target[target], f"{target}: asked for"
-    order = sorted(PREFERENCE, key=lambda name: (platform.system() == "Darwin") and name != "coreml")
-    reasons: list[str] = []
-    for name in order:
-        reason = available(name) if name in by_target else "not in the bundle"
-        if reason is None:
-            passed = f" ({'; '.join(reasons)})" if reasons else ""
-            return by_target[
-                name
-            ], f"{name}: the first of {', '.join(order)} that is in the bundle and runs here{passed}"
-        if name in by_target:
-            reasons.append(f"{name}: {reason}")
-    extras = [ENGINES[name].extra for name in order if name in by_target]
+        return _asked_for(by_target, target), f"{target}: asked for"
+    order = sorted(PREFERENCE, key=lambda name: platform.system() == "Darwin" and name != "coreml")
+    present = sorted((name for name in order if name in by_target), key=lambda name: not _proven(by_target[name]))
+    reasons = {name: available(name) for name in present}
+    for name in present:
+        if reasons[name] is None:
+            passed = "; ".join(f"{other}: {reason}" for other, reason in reasons.items() if reason is not None)
+            why = f"{name}: the first of {', '.join(present)} in this bundle that runs here"
+            return by_target[name], why + (f" ({passed})" if passed else "")
+    said = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
     raise NoRuntime(
-        f"nothing here can run this bundle: {'; '.join(reasons) or 'it holds no artifact'}",
-        hint=f"pip install 'edge-sdk[{extras[0]}]'" if extras else "",
+        f"nothing here can run this bundle: {said or 'it holds no artifact that works'}",
+        hint=f"pip install 'edge-sdk[{ENGINES[present[0]].extra}]'" if present else "export the bundle again",
     )
+
+
+def _asked_for(by_target: Mapping[str, Artifact], target: str) -> Artifact:
+    if target not in by_target:
+        raise unknown_name("target of this bundle", target, sorted(by_target))
+    reason, row = available(target), ENGINES[target]
+    if reason is None:
+        return by_target[target]
+    if row.runs_here:
+        raise missing_extra(row.package, row.extra, f"running the target {target}")
+    raise NoRuntime(reason, hint=f"one of {', '.join(name for name in by_target if name != target)}")
+
+
+def _trust(artifact: Artifact) -> tuple[bool, float]:
+    """Sorts what is proven, and what is nearer to PyTorch, to the end."""
+    return _proven(artifact), artifact.sqnr_db or 0.0
+
+
+def _proven(artifact: Artifact) -> bool:
+    return artifact.status in ("executed", "interpreted")

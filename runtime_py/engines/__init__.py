@@ -1,6 +1,7 @@
 """The runtimes, one file each, by the target whose artifacts they run."""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -11,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime_py.errors import SdkError, missing_extra, unknown_name
-from runtime_py.manifest import Artifact, Manifest
+from runtime_py.manifest import Artifact, Manifest, Tensor
 
 Array = npt.NDArray[np.generic]
 
@@ -50,6 +51,11 @@ class EngineRow:
     older: tuple[str, ...] = ()
     systems: tuple[str, ...] = ()
 
+    @property
+    def runs_here(self) -> bool:
+        """Whether the runtime exists for this operating system."""
+        return not self.systems or sys.platform in self.systems
+
 
 ENGINES: dict[str, EngineRow] = {
     "coreml": EngineRow("runtime_py.engines.coreml", "Core ML", "coremltools", "coreml", systems=("darwin",)),
@@ -70,7 +76,7 @@ def get_engine(target: str) -> EngineRow:
 def available(target: str) -> str | None:
     """Why this machine cannot run `target`; None where it can. Imports no runtime."""
     row = get_engine(target)
-    if row.systems and sys.platform not in row.systems:
+    if not row.runs_here:
         return f"{row.title} runs on Apple systems only"
     if all(find_spec(package) is None for package in (row.package, *row.older)):
         return f"the package {row.package!r} is not installed: pip install 'edge-sdk[{row.extra}]'"
@@ -81,7 +87,7 @@ def load_engine(target: str) -> EngineModule:
     """The module that loads artifacts of `target`. Raises MissingExtra or EngineFailed."""
     row, reason = get_engine(target), available(target)
     if reason is not None:
-        if row.systems and sys.platform not in row.systems:
+        if not row.runs_here:
             raise EngineFailed(reason, hint="another target of the bundle")
         raise missing_extra(row.package, row.extra, f"running {row.title} artifacts")
     module: EngineModule = import_module(row.module)
@@ -94,8 +100,13 @@ def failed(title: str, path: Path, error: Exception) -> EngineFailed:
     return EngineFailed(f"{title} refused {path.name}: {reason}", hint="export the bundle again, or use another target")
 
 
-def own_names(names: tuple[str, ...], given: list[str], specs: int) -> list[str]:
-    """The runtime's names in the manifest's order: those recorded at export, or the runtime's own order."""
-    if names and set(names) <= set(given):
-        return list(names)
-    return given[:specs]
+def own_names(names: tuple[str, ...], given: list[str], specs: Sequence[Tensor]) -> dict[str, str]:
+    """The runtime's name of each of the manifest's: as recorded at export, or else in the runtime's own order."""
+    own = names if names and set(names) <= set(given) else given
+    if len(own) != len(specs):
+        raise EngineFailed(
+            f"the artifact has {', '.join(given) or 'nothing'}",
+            expected=f"one for each of the manifest's {', '.join(spec.name for spec in specs)}",
+            hint="export the bundle again",
+        )
+    return {spec.name: name for spec, name in zip(specs, own, strict=True)}

@@ -18,10 +18,8 @@ class CoreML:
         except Exception as error:  # the framework's errors arrive as RuntimeError and more
             raise failed("Core ML", path, error) from error
         description = self._model.get_spec().description
-        inputs = own_names(artifact.inputs, [row.name for row in description.input], len(manifest.inputs))
-        outputs = own_names(artifact.outputs, [row.name for row in description.output], len(manifest.outputs))
-        self._inputs = {spec.name: name for spec, name in zip(manifest.inputs, inputs, strict=True)}
-        self._outputs = {spec.name: name for spec, name in zip(manifest.outputs, outputs, strict=True)}
+        self._inputs = own_names(artifact.inputs, [row.name for row in description.input], manifest.inputs)
+        self._outputs = own_names(artifact.outputs, [row.name for row in description.output], manifest.outputs)
         self._path = path
 
     def run(self, inputs: dict[str, Any]) -> dict[str, Any]:

@@ -22,18 +22,19 @@ class Onnx:
         except Exception as error:  # the runtime's own types derive from nothing narrower
             raise failed("ONNX Runtime", path, error) from error
         given = [[node.name for node in side] for side in (self._session.get_inputs(), self._session.get_outputs())]
-        inputs = own_names(artifact.inputs, given[0], len(manifest.inputs))
-        self._inputs = {spec.name: name for spec, name in zip(manifest.inputs, inputs, strict=True)}
-        self._outputs = own_names(artifact.outputs, given[1], len(manifest.outputs))
-        self._names, self._path = [spec.name for spec in manifest.outputs], path
+        self._inputs = own_names(artifact.inputs, given[0], manifest.inputs)
+        self._outputs = own_names(artifact.outputs, given[1], manifest.outputs)
+        self._path = path
 
     def run(self, inputs: dict[str, Any]) -> dict[str, Any]:
         """Outputs by the manifest's names."""
         try:
-            found = self._session.run(self._outputs, {self._inputs[name]: array for name, array in inputs.items()})
+            found = self._session.run(
+                list(self._outputs.values()), {self._inputs[name]: array for name, array in inputs.items()}
+            )
         except Exception as error:  # as above
             raise failed("ONNX Runtime", self._path, error) from error
-        return dict(zip(self._names, found, strict=True))
+        return dict(zip(self._outputs, found, strict=True))
 
     def close(self) -> None:
         """Free the session."""

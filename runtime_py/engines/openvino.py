@@ -23,10 +23,10 @@ class OpenVino:
             raise failed("OpenVINO", path, error) from error
         self._request, self._path = model.create_infer_request(), path
         given = [[_name(port, index) for index, port in enumerate(side)] for side in (model.inputs, model.outputs)]
-        inputs = own_names(artifact.inputs, given[0], len(manifest.inputs))
-        outputs = own_names(artifact.outputs, given[1], len(manifest.outputs))
-        self._inputs = {spec.name: given[0].index(name) for spec, name in zip(manifest.inputs, inputs, strict=True)}
-        self._outputs = {spec.name: given[1].index(name) for spec, name in zip(manifest.outputs, outputs, strict=True)}
+        inputs = own_names(artifact.inputs, given[0], manifest.inputs)
+        outputs = own_names(artifact.outputs, given[1], manifest.outputs)
+        self._inputs = {name: given[0].index(own) for name, own in inputs.items()}
+        self._outputs = {name: given[1].index(own) for name, own in outputs.items()}
 
     def run(self, inputs: dict[str, Any]) -> dict[str, Any]:
         """Outputs by the manifest's names."""
