@@ -22,19 +22,22 @@ def get_spec(name: str) -> ModelSpec:
 def create_model(name: str, weights: str | None = None, **overrides: Any) -> "nn.Module":
     """A network of the zoo, in training mode, random weights unless a tag or a file is given.
 
-    `overrides` go to the architecture (`num_classes`, `dropout`, `drop_path`); a tag brings its own classes.
+    `name` may carry a tag, as in `mobilenetv4_conv_small.tin200`. `overrides` go to the architecture (`num_classes`,
+    `dropout`, …); a tag or a file brings its own classes.
     """
     from importlib import import_module
 
     from models_zoo.weights import find_weights
 
-    spec = get_spec(name)
-    if weights is not None:
-        overrides = {"num_classes": find_weights(spec, weights).num_classes or spec.num_classes} | overrides
+    name, _, tag = name.partition(".")
+    spec, weights = get_spec(name), weights or tag or None
+    found = find_weights(spec, weights) if weights else None
+    if found is not None and spec.classifier:
+        overrides = {"num_classes": found.num_classes or spec.num_classes} | overrides
     module, _, function = spec.factory.partition(":")
     model: nn.Module = getattr(import_module(module), function)(name, **overrides)
-    if weights is not None:
-        load_weights(model, find_weights(spec, weights).path)
+    if found is not None:
+        load_weights(model, found.path)
     return model
 
 

@@ -10,6 +10,7 @@ from models_zoo.registry import ModelSpec, Weights
 from runtime_py.errors import SdkError, unknown_name
 
 FOLDER = Path(__file__).parent / "weights"
+LABELS = Path(__file__).parent / "labels"
 
 
 class WeightsError(SdkError):
@@ -34,7 +35,7 @@ def find_weights(spec: ModelSpec, tag_or_file: str) -> Found:
         return Found(FOLDER / row.file, row.num_classes, row)
     path = Path(tag_or_file)
     if path.suffix in (".safetensors", ".pth", ".pt", ".bin") or path.exists():
-        return Found(path, _classes_in(path), None)
+        return Found(path, _classes_in(path, spec.classifier), None)
     if not spec.weights:
         raise WeightsError(
             f"{spec.name} has no packaged weights {tag_or_file!r}",
@@ -44,9 +45,9 @@ def find_weights(spec: ModelSpec, tag_or_file: str) -> Found:
     raise unknown_name(f"weights of {spec.name}", tag_or_file, sorted(spec.weights))
 
 
-def labels_of(weights: Weights) -> tuple[str, ...]:
+def labels_of(row: Weights | ModelSpec) -> tuple[str, ...]:
     """The class names, one a line of the file that the row names."""
-    return tuple((FOLDER / weights.labels).read_text(encoding="utf-8").splitlines())
+    return tuple((LABELS / row.labels).read_text(encoding="utf-8").splitlines())
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
@@ -100,8 +101,8 @@ def _read(path: Path) -> object:
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
-def _classes_in(path: Path) -> int | None:
-    bias = read_state_dict(path).get("classifier.bias")
+def _classes_in(path: Path, classifier: str) -> int | None:
+    bias = read_state_dict(path).get(classifier)
     return None if bias is None else bias.numel()
 
 

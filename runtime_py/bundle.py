@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from runtime_py.errors import SdkError
-from runtime_py.manifest import SCHEMA_VERSION, Artifact, File, Manifest
+from runtime_py.manifest import SCHEMA_VERSION, Artifact, DecodeVideo, Detect, File, Manifest
 
 MANIFEST = "manifest.json"
 MANIFEST_HASH = "manifest.sha256"
@@ -179,11 +179,34 @@ def _check_meaning(manifest: Manifest) -> None:
         _expect(0 <= pre.pad_value <= 255, f"pad_value {pre.pad_value}", "0 to 255")
         _expect(len(pre.mean_values) == len(pre.scale_values) == 3 and all(pre.scale_values),
                 f"mean {pre.mean_values} and scale {pre.scale_values}", "three each, no scale 0")  # fmt: skip
-    if post is not None:
-        names = [tensor.name for tensor in manifest.outputs]
-        _expect(post.output in names, f"postprocessing of {post.output!r}", f"one of {', '.join(names)}")
-    if manifest.task == "classify":
-        _expect(pre is not None and post is not None, "the task classify", "preprocessing and postprocessing")
+    if post is None:
+        _expect(manifest.task == "raw", f"the task {manifest.task} without postprocessing", "how outputs are read")
+        return
+    kind = type(post).__struct_config__.tag
+    _expect(kind == manifest.task, f"postprocessing of type {kind!r}", f"the task's, {manifest.task}")
+    shapes = {tensor.name: tensor.shape for tensor in manifest.outputs}
+    _expect(post.output in shapes, f"postprocessing of {post.output!r}", f"one of {', '.join(shapes)}")
+    shape = shapes[post.output]
+    if isinstance(post, DecodeVideo):
+        latent = next((tensor.shape for tensor in manifest.inputs if tensor.name == post.input), ())
+        _expect(all(1 <= step <= 64 for step in post.scale), f"a scale of {post.scale}", "1 to 64")
+        _expect(len(latent) == 5 and shape == video_shape(latent, post), f"latent {latent} to video {shape}",
+                "(1, C, t, h, w) to (1, 3, T, H, W) by the scale")  # fmt: skip
+        return
+    _expect(pre is not None, f"the task {manifest.task} without preprocessing", "both")
+    if isinstance(post, Detect):
+        _expect(len(shape) == 3 and shape[1] == 4 + len(manifest.labels) > 4,
+                f"{len(manifest.labels)} labels for an output of shape {shape}", "(1, 4 + classes, N)")  # fmt: skip
+        _expect(0 <= post.confidence_threshold <= 1 and 0 <= post.iou_threshold <= 1,
+                f"thresholds {post.confidence_threshold} and {post.iou_threshold}", "0 to 1")  # fmt: skip
+        _expect(post.max_detections > 0, f"max_detections {post.max_detections}", "1 or more")
+
+
+def video_shape(latent: tuple[int, ...], how: DecodeVideo) -> tuple[int, ...]:
+    """The video's shape (1, 3, T, H, W) of a latent's (1, C, t, h, w)."""
+    steps, sides = latent[2], latent[3:]
+    frames = (steps - 1) * how.scale[0] + 1 if how.causal else steps * how.scale[0]
+    return (latent[0], 3, frames, sides[0] * how.scale[1], sides[1] * how.scale[2])
 
 
 def _expect(held: bool, given: str, expected: str) -> None:

@@ -6,6 +6,7 @@ import msgspec
 
 SCHEMA_VERSION = "1.0"
 
+Task = Literal["classify", "detect", "decode_video", "raw"]
 Status = Literal["executed", "interpreted", "converted", "failed"]
 """`executed`: ran here in its own runtime. `interpreted`: Core ML's MIL program, run over torch on Linux.
 `converted`: written, and nothing here could run it. `failed`: refused, crashed, or differs from PyTorch."""
@@ -50,11 +51,44 @@ class Preprocessing(Record, frozen=True, kw_only=True):
     color: Literal["RGB", "BGR"] = "RGB"
 
 
-class Postprocessing(Record, frozen=True, kw_only=True):
-    """From the network's output to an answer. `softmax` is true where the output holds logits."""
+class Classify(Record, frozen=True, kw_only=True, tag="classify"):
+    """Class scores (1, classes) from `output`; `softmax` is true where it holds logits."""
 
     output: str
     softmax: bool = True
+
+
+class Detect(Record, frozen=True, kw_only=True, tag="detect"):
+    """Boxes from `output` (1, 4 + classes, N): centre x, centre y, width, height in input pixels, then class scores.
+
+    Candidates at or under `confidence_threshold` go first; of the rest, non-maximum suppression drops those that
+    overlap a better one by more than `iou_threshold` (of the same class, or of any with `agnostic_nms`), and the
+    best `max_detections` stay. With `multi_label` a box may carry several classes, as COCO's evaluation wants.
+    """
+
+    output: str
+    confidence_threshold: float = 0.25
+    iou_threshold: float = 0.7
+    max_detections: int = 300
+    agnostic_nms: bool = False
+    multi_label: bool = False
+
+
+class DecodeVideo(Record, frozen=True, kw_only=True, tag="decode_video"):
+    """Frames from `output` (1, 3, T, H, W) with values in -1..1, of the latent `input` (1, C, t, h, w).
+
+    One step of the latent is `scale` (time, height, width) steps of the video. With `causal` the first step is one
+    frame: T = (t - 1) * scale[0] + 1; otherwise T = t * scale[0].
+    """
+
+    input: str
+    output: str
+    scale: tuple[int, int, int]
+    causal: bool = True
+
+
+Postprocessing = Classify | Detect | DecodeVideo
+"""From the network's output to an answer, by task; `type` names it in the JSON."""
 
 
 class Top(Record, frozen=True, kw_only=True):
@@ -132,7 +166,7 @@ class Manifest(Record, frozen=True, kw_only=True):
 
     schema_version: str = SCHEMA_VERSION
     model: str
-    task: Literal["classify", "raw"] = "raw"
+    task: Task = "raw"
     weights: str = ""
     source: str = ""
     """What was captured: `zoo`, `package.module:factory`, `file.py:factory` or a .pt2 file's name."""

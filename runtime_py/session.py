@@ -12,7 +12,7 @@ import numpy.typing as npt
 from runtime_py.bundle import Bundle, check_files, open_bundle
 from runtime_py.engines import ENGINES, Engine, available, load_engine
 from runtime_py.errors import SdkError, missing_extra, unknown_name
-from runtime_py.manifest import Artifact, Manifest
+from runtime_py.manifest import Artifact, Classify, Manifest
 from runtime_py.preprocess import ImageSource, to_input
 from runtime_py.results import Classification, classification
 
@@ -78,7 +78,7 @@ class Session:
 
     def _answer(self, image: ImageSource) -> Classification:
         before, after = self.spec.preprocessing, self.spec.postprocessing
-        if self.spec.task != "classify" or before is None or after is None:
+        if not isinstance(after, Classify) or before is None:
             raise SdkError(
                 f"the bundle of {self.spec.model} does not say what its outputs mean (task {self.spec.task!r})",
                 hint="session.run({name: array}), or export it with --labels FILE",

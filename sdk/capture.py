@@ -13,7 +13,7 @@ from runtime_py.manifest import Tensor
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
-    from sdk.sources import Source
+    from sdk.source import Source
 
 LAYOUTS = {4: "NCHW", 5: "NCDHW"}
 

@@ -14,11 +14,12 @@ import msgspec
 from exporters import TARGETS, get_target
 from runtime_py.bundle import describe, write_bundle
 from runtime_py.errors import SdkError, missing_extra, unknown_name
-from runtime_py.manifest import Artifact, Failure, File, Manifest, Postprocessing
+from runtime_py.manifest import Artifact, Failure, File, Manifest
 from sdk.jobs import Answer, Job
 from sdk.pool import Chain, run_chains
 from sdk.results import ExportResult, TargetResult
-from sdk.sources import Source, Wishes, find_source
+from sdk.source import Source, Wishes
+from sdk.sources import find_source
 from sdk.staging import publish, staging
 
 if TYPE_CHECKING:
@@ -131,12 +132,10 @@ def _prepare(source: Source, folder: Path, work: Path, model: Any) -> "tuple[Cap
     with Image.open(PHOTO) as photo:
         golden = make_golden(captured, preprocessing, photo.convert("RGB"))
     save_golden(golden, folder / "golden.npz")
-    classify = source.task == "classify"
-    if classify and len(source.labels) != captured.outputs[0].shape[-1]:
-        raise SdkError(f"{len(source.labels)} labels for {captured.outputs[0].shape[-1]} classes", hint="--labels FILE")
+    postprocessing = source.postprocessing(captured.inputs, captured.outputs)
     manifest = Manifest(
         model=source.name,
-        task="classify" if classify else "raw",
+        task=source.task,
         weights=source.weights,
         source=source.kind,
         source_commit=_commit(source, model),
@@ -145,8 +144,8 @@ def _prepare(source: Source, folder: Path, work: Path, model: Any) -> "tuple[Cap
         inputs=captured.inputs,
         outputs=captured.outputs,
         preprocessing=preprocessing,
-        postprocessing=Postprocessing(output=captured.outputs[0].name) if classify else None,
-        labels=source.labels if classify else (),
+        postprocessing=postprocessing,
+        labels=source.labels,
         parameters=captured.parameters,
         published=source.published or {},
         tool_versions=_versions(),

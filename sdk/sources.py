@@ -4,67 +4,15 @@ import importlib
 import importlib.util
 import sys
 import traceback
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import models_zoo
-from models_zoo.registry import ModelSpec, Weights
-from runtime_py.errors import SdkError, unknown_name
-from runtime_py.manifest import Preprocessing
-
-
-class SourceError(SdkError):
-    """MODEL names nothing that can be built."""
-
-    id = "model-source"
-
-
-@dataclass(frozen=True)
-class Source:
-    """A network in eval mode (or an ExportedProgram) with example inputs and all that the bundle says of it."""
-
-    network: Any
-    shapes: tuple[tuple[int, ...], ...]
-    name: str
-    kind: str
-    task: str = "raw"
-    weights: str = ""
-    licence: str = ""
-    labels: tuple[str, ...] = ()
-    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
-    std: tuple[float, ...] = (1.0, 1.0, 1.0)
-    interpolation: str = "bilinear"
-    crop_fraction: float = 1.0
-    published: dict[str, float | str] | None = None
-
-    def preprocessing(self, input_name: str) -> Preprocessing | None:
-        """How a photo becomes this network's input; None where it does not take one RGB image."""
-        shape = self.shapes[0]
-        if len(self.shapes) != 1 or len(shape) != 4 or shape[:2] != (1, 3):
-            return None
-        return Preprocessing(
-            input=input_name,
-            width=shape[3],
-            height=shape[2],
-            interpolation=self.interpolation,  # type: ignore[arg-type]  # the registry's words are the manifest's
-            crop_fraction=self.crop_fraction,
-            mean_values=tuple(round(value * 255, 9) for value in self.mean),
-            scale_values=tuple(round(value * 255, 9) for value in self.std),
-        )
-
-
-@dataclass(frozen=True)
-class Wishes:
-    """What the user asked of the network, beside its name."""
-
-    weights: str | None = None
-    input_size: int | None = None
-    inputs: tuple[tuple[int, ...], ...] = ()
-    labels: tuple[str, ...] = ()
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
+from models_zoo import MODELS, load_weights
+from runtime_py.errors import unknown_name
+from sdk.source import Source, SourceError, Wishes
+from sdk.zoo import zoo_source
 
 
 def find_source(model: Any, wishes: Wishes) -> Source:
@@ -75,44 +23,12 @@ def find_source(model: Any, wishes: Wishes) -> Source:
         return _saved_program(Path(model), wishes)
     if ":" in model:
         return _factory(model, wishes)
-    if model not in models_zoo.MODELS:
-        error = unknown_name("model", model, sorted(models_zoo.MODELS))
+    name, _, tag = model.partition(".")
+    if name not in MODELS:
+        error = unknown_name("model", model, sorted(MODELS))
         error.hint = error.hint or "a network of your own: package.module:factory, file.py:factory or FILE.pt2"
         raise error
-    return _zoo(models_zoo.MODELS[model], wishes)
-
-
-def _zoo(spec: ModelSpec, wishes: Wishes) -> Source:
-    from models_zoo.weights import find_weights, labels_of
-
-    tag = wishes.weights or spec.default_weights
-    row: Weights | None = find_weights(spec, tag).row if tag else None
-    at: Weights | ModelSpec = row or spec
-    size = wishes.input_size or at.input_size
-    if wishes.inputs:
-        raise SourceError("--input is for networks of your own", hint="--input-size N for a zoo model")
-    if size < 32 or size % 32:
-        raise SourceError(f"input size {size}", expected="a multiple of 32, such as 128, 160 or 224")
-    published: dict[str, float | str] = {"params": spec.params, "macs": spec.macs, "top1": spec.top1}
-    if row:
-        published |= {"weights_top1": row.top1, "weights_top5": row.top5, "weights_data": row.data}
-    network = models_zoo.create_model(spec.name, tag).eval()
-    classes = row.num_classes if row else int(network.get_submodule("classifier").get_parameter("bias").numel())
-    return Source(
-        network=network,
-        shapes=((1, 3, size, size),),
-        name=spec.name,
-        kind="zoo",
-        task=spec.task,
-        weights=(tag if row else Path(tag).name) if tag else "random",
-        licence=row.licence if row else "",
-        labels=wishes.labels or (labels_of(row) if row else _numbered(classes)),
-        mean=wishes.mean or at.mean,
-        std=wishes.std or at.std,
-        interpolation=at.interpolation,
-        crop_fraction=at.crop_fraction,
-        published=published | {"source": spec.source},
-    )
+    return zoo_source(MODELS[name], replace(wishes, weights=wishes.weights or tag or None))
 
 
 def _saved_program(path: Path, wishes: Wishes) -> Source:
@@ -158,7 +74,7 @@ def _user_network(network: Any, name: str, kind: str, wishes: Wishes) -> Source:
     if not shapes:
         raise SourceError(f"{name} has no known input shape", hint="--input 1,3,224,224, once for each input")
     if wishes.weights:
-        models_zoo.load_weights(network, wishes.weights)
+        load_weights(network, wishes.weights)
     return _described(network.eval(), shapes, name, kind, wishes)
 
 
@@ -207,7 +123,3 @@ def _where(error: Exception, place: str) -> str:
     own = [frame for frame in frames if Path(frame.filename).name == Path(place).name]
     line = f" at {own[-1].filename}:{own[-1].lineno}" if own else ""
     return f"{type(error).__name__}: {error}{line}"
-
-
-def _numbered(count: int) -> tuple[str, ...]:
-    return tuple(f"class {index}" for index in range(count))

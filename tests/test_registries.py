@@ -98,7 +98,7 @@ def test_a_row_of_a_model_is_complete(name: str) -> None:
     assert spec.name == name
     assert spec.source
     assert min(spec.params, spec.macs, spec.input_size, spec.num_classes) > 0
-    assert 0 < spec.top1 < 1
+    assert all(0 < share < 1 for share in spec.accuracy.values())
     assert len(spec.mean) == len(spec.std) == 3
     assert spec.default_weights is None or spec.default_weights in spec.weights
 

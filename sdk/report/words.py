@@ -2,7 +2,7 @@
 
 import math
 
-from runtime_py.manifest import Preprocessing, Status
+from runtime_py.manifest import DecodeVideo, Detect, Postprocessing, Preprocessing, Status
 from sdk.compare import CEILING_DB
 
 STATUS_MEANINGS: dict[Status, str] = {
@@ -17,6 +17,10 @@ PUBLISHED = {
     "macs": "MACs",
     "top1": "published top-1",
     "source": "paper",
+    "map50_95": "published mAP50-95",
+    "map50": "published mAP50",
+    "weights_map50_95": "mAP50-95 of these weights",
+    "weights_map50": "mAP50 of these weights",
     "weights_top1": "top-1 of these weights",
     "weights_top5": "top-5 of these weights",
     "weights_data": "measured on",
@@ -28,7 +32,7 @@ def fact(name: str, value: float | str) -> str:
     """A published value: accuracies, shares of 1, as percent."""
     if isinstance(value, str):
         return value
-    return f"{value:.1%}" if "top-" in name else f"{value:,.12g}"
+    return f"{value:.1%}" if "top-" in name or "mAP" in name else f"{value:,.12g}"
 
 
 def size(count: int | None) -> str:
@@ -64,6 +68,22 @@ def preprocessing(given: Preprocessing) -> list[str]:
         "Each channel: (value − mean) ÷ scale, in float32.",
         f"Arrange as (1, 3, {given.height}, {given.width}): channel, row, column. Input {given.input!r}.",
     ]
+
+
+def postprocessing(given: Postprocessing) -> str:
+    """What the output means, in one or two sentences."""
+    if isinstance(given, Detect):
+        classes = "whatever their class" if given.agnostic_nms else "of the same class"
+        return (
+            f"Output {given.output!r}: each column a box (centre x, centre y, width, height, in input pixels), "
+            f"then its class scores. Keep scores over {given.confidence_threshold:g}, drop boxes {classes} "
+            f"that overlap a better one by more than {given.iou_threshold:g} (IoU), "
+            f"and keep the best {given.max_detections}."
+        )
+    if isinstance(given, DecodeVideo):
+        return f"Output {given.output!r} holds frames of RGB, −1 to 1: clip, then (value + 1) × 127.5."
+    meaning = "holds logits: softmax makes them scores" if given.softmax else "holds scores"
+    return f"Output {given.output!r} {meaning}."
 
 
 def _resize(given: Preprocessing) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from runtime_py.bundle import describe, write_bundle
-from runtime_py.manifest import Artifact, File, Manifest, Postprocessing, Preprocessing, Tensor
+from runtime_py.manifest import Artifact, Classify, File, Manifest, Preprocessing, Tensor
 
 WEIGHT = np.array([[4.0, 0.0, 0.0], [0.0, 4.0, 0.0], [0.0, 0.0, 4.0], [0.0, 0.0, 0.0]], np.float32)
 LABELS = ("red", "green", "blue", "black")
@@ -49,7 +49,7 @@ def make_bundle(folder: Path, **changes: object) -> Path:
         "inputs": (Tensor(name="photo", shape=(1, 3, 8, 12)),),
         "outputs": (Tensor(name="logits", shape=(1, 4)),),
         "preprocessing": Preprocessing(input="photo", width=12, height=8),
-        "postprocessing": Postprocessing(output="logits"),
+        "postprocessing": Classify(output="logits"),
         "labels": LABELS,
         "artifacts": (
             Artifact(

@@ -6,7 +6,8 @@ from torch import nn
 
 from runtime_py.errors import SdkError
 from sdk.capture import CaptureFailed, capture
-from sdk.sources import Source, Wishes, find_source
+from sdk.source import Source, Wishes
+from sdk.sources import find_source
 
 NETS = str(Path(__file__).parent / "nets.py")
 

@@ -15,7 +15,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 def test_lists_every_network(capsys: pytest.CaptureFixture[str]) -> None:
     header, *rows = run(capsys).splitlines()
-    assert header.split() == ["model", "task", "input", "params", "MACs", "top-1", "weights"]
+    assert header.split() == ["model", "task", "input", "params", "MACs", "published", "weights"]
     assert [row.split()[0] for row in rows] == list(MODELS)
     small = next(row for row in rows if row.startswith("mobilenetv4_conv_small "))
     assert "3.77 M" in small  # timm's count for this network, 3,774,024

@@ -6,10 +6,10 @@ import pytest
 
 from runtime_py.manifest import (
     Artifact,
+    Classify,
     Failure,
     File,
     Manifest,
-    Postprocessing,
     Preprocessing,
     Proof,
     Tensor,
@@ -79,7 +79,7 @@ def manifest() -> Manifest:
             mean_values=(123.675, 116.28, 103.53),
             scale_values=(58.395, 57.12, 57.375),
         ),
-        postprocessing=Postprocessing(output="logits"),
+        postprocessing=Classify(output="logits"),
         parameters=2_747_624,
         published={"top1": 0.738, "macs": 184_725_568, "weights_top1": 0.579, "source": "arXiv:2404.10518"},
         artifacts=(

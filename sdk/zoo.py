@@ -1,0 +1,85 @@
+"""The zoo's networks as sources: their inputs, labels, weights and published figures."""
+
+from pathlib import Path
+
+import models_zoo
+from models_zoo.registry import ModelSpec, Weights
+from sdk.source import Source, SourceError, Wishes
+
+
+def zoo_source(spec: ModelSpec, wishes: Wishes) -> Source:
+    """A network of the zoo with the weights that were asked for, or else its own. Raises SourceError, WeightsError."""
+    from models_zoo.weights import find_weights
+
+    tag = wishes.weights or spec.default_weights
+    row: Weights | None = find_weights(spec, tag).row if tag else None
+    at: Weights | ModelSpec = row or spec
+    shape = _shape(spec, at.input_size, wishes)
+    network = models_zoo.create_model(spec.name, tag).eval()
+    published: dict[str, float | str] = {"params": spec.params, "macs": spec.macs, **spec.accuracy}
+    if row:
+        published |= {f"weights_{metric}": value for metric, value in row.accuracy.items()}
+        published["weights_data"] = row.data
+    return Source(
+        network=network,
+        shapes=(shape,),
+        name=spec.name,
+        kind="zoo",
+        task=spec.task,
+        weights=(tag if row else Path(tag).name) if tag else "random",
+        licence=row.licence if row else "",
+        labels=wishes.labels or _labels(spec, row, network.state_dict()[spec.classifier].shape[0])
+        if spec.classifier
+        else (),
+        mean=wishes.mean or at.mean,
+        std=wishes.std or at.std,
+        resize_type=spec.resize_type,
+        interpolation=at.interpolation,
+        crop_fraction=at.crop_fraction,
+        scale=spec.scale,
+        causal=spec.causal,
+        published=published | {"source": spec.source},
+    )
+
+
+def _shape(spec: ModelSpec, size: int, wishes: Wishes) -> tuple[int, ...]:
+    """The input's shape with its batch of 1; refuses what the network cannot take, before anything is built."""
+    if spec.task == "decode_video":
+        return _latent(spec, wishes)
+    if wishes.inputs:
+        raise SourceError("--input is for networks of your own and video decoders", hint="--input-size N")
+    size = wishes.input_size or size
+    if size < spec.stride or size % spec.stride:
+        near = max(round(size / spec.stride), 1) * spec.stride
+        raise SourceError(
+            f"input size {size} for {spec.name}",
+            expected=f"a multiple of its stride, {spec.stride}, and no less",
+            hint=f"--input-size {near}",
+        )
+    return (1, spec.shape[0], size, size)
+
+
+def _latent(spec: ModelSpec, wishes: Wishes) -> tuple[int, ...]:
+    own = (1, *spec.shape)
+    wanted = f"(1, {spec.shape[0]}, T, H, W), such as {own}"
+    if wishes.input_size:
+        raise SourceError(
+            f"--input-size {wishes.input_size} for the video decoder {spec.name}",
+            expected=f"the latent's shape, {wanted}",
+            hint=f"--input {','.join(map(str, own))}",
+        )
+    if not wishes.inputs:
+        return own
+    given = wishes.inputs[0]
+    if len(wishes.inputs) != 1 or len(given) != 5 or given[:2] != own[:2] or min(given) < 1:
+        said = " and ".join(str(shape) for shape in wishes.inputs)
+        raise SourceError(f"a latent of shape {said} for {spec.name}", expected=wanted)
+    return given
+
+
+def _labels(spec: ModelSpec, row: Weights | None, classes: int) -> tuple[str, ...]:
+    from models_zoo.weights import labels_of
+
+    if row is None and classes != spec.num_classes:
+        return tuple(f"class {index}" for index in range(classes))
+    return labels_of(row or spec)
