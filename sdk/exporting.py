@@ -148,7 +148,7 @@ def _prepare(source: Source, folder: Path, work: Path, model: Any) -> "tuple[Cap
         labels=source.labels,
         parameters=captured.parameters,
         published=source.published or {},
-        tool_versions=_versions(),
+        tool_versions=versions(),
         host=_host(),
     )
     return captured, golden, manifest
@@ -230,11 +230,12 @@ def _commit(source: Source, model: Any) -> str:
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
-def _versions() -> dict[str, str]:
+def versions(packages: Sequence[str] = ("edge-sdk", "torch", "numpy", "Pillow")) -> dict[str, str]:
+    """The installed version of each package."""
     from importlib.metadata import PackageNotFoundError, version
 
     found = {}
-    for package in ("edge-sdk", "torch", "numpy", "Pillow"):
+    for package in packages:
         try:
             found[package] = version(package)
         except PackageNotFoundError:  # a source tree that was never installed

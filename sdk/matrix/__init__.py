@@ -1,0 +1,1 @@
+"""Every network to every target: exported, proven, and written down."""
