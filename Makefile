@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test lint matrix bench clean
 
 PYTHON ?= python3.11
 WORKERS ?= 2
@@ -18,6 +18,7 @@ help:
 	@echo "make demo    export $(MODEL) to five targets, prove each, run it on two photos"
 	@echo "make test    ruff, mypy, import rules, then pytest"
 	@echo "make lint    the same without pytest"
+	@echo "make matrix  every network to every target, into docs/matrix.md; goes on where it stopped"
 	@echo "make bench   the numbers of the README, measured here"
 	@echo "make clean   remove runs, builds and caches; $(VENV) stays"
 	@echo "Each makes $(VENV) first, from requirements.lock. Another interpreter: make PYTHON=/path/to/python3.11 demo"
@@ -47,6 +48,9 @@ lint: $(READY)
 # than one; a file stays with one worker, so that its fixtures are made once.
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+
+matrix: $(READY)
+	$(BIN)/sdk matrix --out docs
 
 bench: $(READY)
 	$(BIN)/python tests/benchmarks/startup.py
