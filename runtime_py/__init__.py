@@ -1,4 +1,4 @@
-"""What runs on the device: load a bundle, give it photos, get typed answers.
+"""What runs on the device: load a bundle, give it photos or latents, get typed answers.
 
     session = runtime_py.load("mobilenetv4_conv_small.bundle")
     print(session("photo.jpg").top(5))
@@ -11,18 +11,23 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from runtime_py.bundle import Bundle, check_files, open_bundle
+    from runtime_py.detection import Detection, Detections
     from runtime_py.errors import SdkError
     from runtime_py.manifest import Manifest
     from runtime_py.results import Classification, Label
     from runtime_py.session import Session, load
+    from runtime_py.video import Video
 
 __all__ = [
     "Bundle",
     "Classification",
+    "Detection",
+    "Detections",
     "Label",
     "Manifest",
     "SdkError",
     "Session",
+    "Video",
     "check_files",
     "load",
     "open_bundle",
@@ -31,10 +36,13 @@ __all__ = [
 _HOMES = {
     "Bundle": "runtime_py.bundle",
     "Classification": "runtime_py.results",
+    "Detection": "runtime_py.detection",
+    "Detections": "runtime_py.detection",
     "Label": "runtime_py.results",
     "Manifest": "runtime_py.manifest",
     "SdkError": "runtime_py.errors",
     "Session": "runtime_py.session",
+    "Video": "runtime_py.video",
     "check_files": "runtime_py.bundle",
     "load": "runtime_py.session",
     "open_bundle": "runtime_py.bundle",

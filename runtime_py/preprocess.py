@@ -2,6 +2,7 @@
 
 import math
 import struct
+from dataclasses import dataclass
 from functools import lru_cache
 from os import PathLike, fspath
 from pathlib import Path
@@ -57,16 +58,54 @@ def decode_image(source: ImageSource) -> Image.Image:
     raise BadImage(f"a {type(source).__name__}", expected="a path, a Pillow image, or an HWC uint8 array")
 
 
+@dataclass(frozen=True)
+class Fit:
+    """Where an image lies in the network's input: resized to `inner` (width, height), its corner at `left`, `top`.
+
+    `image` is the image's own width and height. Corners are negative where the image is cropped.
+    """
+
+    image: tuple[int, int]
+    inner: tuple[int, int]
+    left: int = 0
+    top: int = 0
+
+    def to_image(self, boxes: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Boxes (n, 4), x0, y0, x1, y1, from the input's pixels to the image's, clipped to it."""
+        corner = np.array([self.left, self.top] * 2, np.float32)
+        scale = np.array([own / inner for own, inner in zip(self.image, self.inner, strict=True)] * 2, np.float32)
+        limit = np.array(self.image * 2, np.float32)
+        clipped: npt.NDArray[np.float32] = np.clip((boxes - corner) * scale, 0, limit)
+        return clipped
+
+
+def fit(size: tuple[int, int], how: Preprocessing) -> Fit:
+    """How an image of `size` (width, height) is placed. Raises BadImage where the crop would be absurdly large."""
+    if how.resize_type == "standard":
+        return Fit(size, (how.width, how.height))
+    if how.resize_type == "letterbox":
+        ratio = min(how.width / size[0], how.height / size[1])
+        inner = (max(1, round(size[0] * ratio)), max(1, round(size[1] * ratio)))
+        return Fit(size, inner, (how.width - inner[0]) // 2, (how.height - inner[1]) // 2)
+    return _cover(size, how)
+
+
 def to_input(source: ImageSource, how: Preprocessing) -> npt.NDArray[np.float32]:
     """The network's input (1, 3, H, W), float32, as torchvision's Resize, CenterCrop, ToTensor, Normalize give it."""
-    pixels = np.asarray(_resized(decode_image(source), how))
+    return placed(decode_image(source), how)[0]
+
+
+def placed(image: Image.Image, how: Preprocessing) -> tuple[npt.NDArray[np.float32], Fit]:
+    """The same of a decoded RGB image, with where it lies in the input."""
+    place = fit(image.size, how)
+    pixels = np.asarray(_resized(image, how, place))
     if how.color == "BGR":
         pixels = pixels[..., ::-1]
     table = _table(how.mean_values, how.scale_values)
     out = np.empty((1, 3, how.height, how.width), np.float32)
     for channel in range(3):
         np.take(table[channel], pixels[..., channel], out=out[0, channel])
-    return out
+    return out, place
 
 
 @lru_cache(maxsize=8)
@@ -76,36 +115,32 @@ def _table(mean: tuple[float, ...], scale: tuple[float, ...]) -> npt.NDArray[np.
     return np.stack([(unit - np.float32(m / 255)) / np.float32(s / 255) for m, s in zip(mean, scale, strict=True)])
 
 
-def _resized(image: Image.Image, how: Preprocessing) -> Image.Image:
-    target, resample = (how.width, how.height), FILTERS[how.interpolation]
-    if how.resize_type == "standard":
-        return image.resize(target, resample)
+def _resized(image: Image.Image, how: Preprocessing, place: Fit) -> Image.Image:
+    if image.size != place.inner:
+        image = image.resize(place.inner, FILTERS[how.interpolation])
     if how.resize_type == "letterbox":
-        ratio = min(how.width / image.width, how.height / image.height)
-        inner = (max(1, round(image.width * ratio)), max(1, round(image.height * ratio)))
-        canvas = Image.new("RGB", target, (how.pad_value,) * 3)
-        canvas.paste(image.resize(inner, resample), ((how.width - inner[0]) // 2, (how.height - inner[1]) // 2))
+        canvas = Image.new("RGB", (how.width, how.height), (how.pad_value,) * 3)
+        canvas.paste(image, (place.left, place.top))
         return canvas
-    return _cover_and_crop(image, how, resample)
+    if how.resize_type == "standard":
+        return image
+    return image.crop((-place.left, -place.top, how.width - place.left, how.height - place.top))
 
 
-def _cover_and_crop(image: Image.Image, how: Preprocessing, resample: Image.Resampling) -> Image.Image:
+def _cover(size: tuple[int, int], how: Preprocessing) -> Fit:
     """torchvision's Resize of the short side and CenterCrop; a non-square target is covered on both sides."""
     width, height = (math.floor(side / how.crop_fraction) for side in (how.width, how.height))
-    if image.width * height <= image.height * width:  # the width is the tighter side
-        size = (width, max(height, int(width * image.height / image.width)))
+    if size[0] * height <= size[1] * width:  # the width is the tighter side
+        inner = (width, max(height, int(width * size[1] / size[0])))
     else:
-        size = (max(width, int(height * image.width / image.height)), height)
-    if size[0] * size[1] > PIXEL_LIMIT:
+        inner = (max(width, int(height * size[0] / size[1])), height)
+    if inner[0] * inner[1] > PIXEL_LIMIT:
         raise BadImage(
-            f"an image of {image.width} x {image.height} pixels would become {size[0]} x {size[1]} before the crop",
+            f"an image of {size[0]} x {size[1]} pixels would become {inner[0]} x {inner[1]} before the crop",
             expected=f"at most {PIXEL_LIMIT:,} pixels",
             hint="crop the image to a less extreme shape first",
         )
-    if size != image.size:
-        image = image.resize(size, resample)
-    left, top = round((size[0] - how.width) / 2.0), round((size[1] - how.height) / 2.0)
-    return image.crop((left, top, left + how.width, top + how.height))
+    return Fit(size, inner, -round((inner[0] - how.width) / 2.0), -round((inner[1] - how.height) / 2.0))
 
 
 def _from_array(array: npt.NDArray[Any]) -> Image.Image:

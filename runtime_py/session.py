@@ -2,19 +2,22 @@
 
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import TracebackType
-from typing import Any, overload
+from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from runtime_py.bundle import Bundle, check_files, open_bundle
+from runtime_py.detection import Detections, detections
 from runtime_py.engines import ENGINES, Engine, available, load_engine
 from runtime_py.errors import SdkError, missing_extra, unknown_name
-from runtime_py.manifest import Artifact, Classify, Manifest
-from runtime_py.preprocess import ImageSource, to_input
+from runtime_py.manifest import Artifact, Classify, DecodeVideo, Detect, Manifest
+from runtime_py.preprocess import ImageSource, decode_image, placed, to_input
 from runtime_py.results import Classification, classification
+from runtime_py.video import Frames, Video, decode_tiles
 
 Array = npt.NDArray[Any]
 PREFERENCE = ("tflite", "onnx", "openvino", "executorch", "coreml")
@@ -32,6 +35,12 @@ class BadInput(SdkError):
     id = "bad-input"
 
 
+class WrongTask(SdkError):
+    """A question that this bundle's network does not answer."""
+
+    id = "wrong-task"
+
+
 class Session:
     """A network that is ready to answer. Use as a context manager, or `close()` it.
 
@@ -45,16 +54,60 @@ class Session:
         self.why = why
         self._engine = engine
 
-    @overload
-    def __call__(self, image: ImageSource) -> Classification: ...
-    @overload
-    def __call__(self, image: list[ImageSource]) -> list[Classification]: ...
+    def __call__(self, source: Any) -> Any:
+        """Answer by the bundle's task: an image gives a Classification or Detections, a latent a Video.
 
-    def __call__(self, image: ImageSource | list[ImageSource]) -> Classification | list[Classification]:
-        """Answer an image (a path, a Pillow image, an HWC uint8 array), or a list of them, one by one."""
-        if isinstance(image, list):
-            return [self._answer(one) for one in image]
-        return self._answer(image)
+        An image is a path, a Pillow image or an HWC uint8 array; a list of sources is answered one by one.
+        `classify`, `detect` and `decode` do the same with types that a checker knows.
+        """
+        if isinstance(source, list):
+            return [self(one) for one in source]
+        if self.spec.task == "detect":
+            return self.detect(source)
+        return self.decode(source) if self.spec.task == "decode_video" else self.classify(source)
+
+    def classify(self, image: ImageSource) -> Classification:
+        """The classes of an image. Raises BadImage, or WrongTask for another kind of network."""
+        before, after = self.spec.preprocessing, self.spec.postprocessing
+        if not isinstance(after, Classify) or before is None:
+            raise self._wrong_task("classify")
+        outputs = self.run({before.input: to_input(image, before)})
+        return classification(outputs[after.output], self.spec.labels, after.softmax)
+
+    def detect(self, image: ImageSource, confidence: float | None = None) -> Detections:
+        """The objects of an image, in its own pixels; `confidence` in place of the bundle's threshold.
+
+        Raises BadImage, or WrongTask for another kind of network.
+        """
+        before, after = self.spec.preprocessing, self.spec.postprocessing
+        if not isinstance(after, Detect) or before is None:
+            raise self._wrong_task("detect")
+        if confidence is not None:
+            if not 0 <= confidence <= 1:
+                raise BadInput(f"a confidence of {confidence}", expected="0 to 1")
+            after = msgspec.structs.replace(after, confidence_threshold=confidence)
+        array, place = placed(decode_image(image), before)
+        outputs = self.run({before.input: array})
+        return detections(outputs[after.output], after, self.spec.labels, place)
+
+    def decode(self, latent: Array, overlap: tuple[int, int] | None = None) -> Video:
+        """The video of a latent (C, t, h, w) or (1, C, t, h, w), float32, of any length and size.
+
+        See `decode_chunks`, which holds one chunk at a time.
+        """
+        return Video(np.concatenate(list(self.decode_chunks(latent, overlap))))
+
+    def decode_chunks(self, latent: Array, overlap: tuple[int, int] | None = None) -> Iterator[Frames]:
+        """Frames (T, H, W, 3), uint8, of a latent of any length and size, chunk by chunk.
+
+        The bundle's own shape is the tile; tiles overlap by `overlap` steps of the latent, in time and in space,
+        and are blended there. Memory does not grow with the length. Raises BadInput, or WrongTask.
+        """
+        after = self.spec.postprocessing
+        if not isinstance(after, DecodeVideo):
+            raise self._wrong_task("decode_video")
+        tile = next(tensor.shape for tensor in self.spec.inputs if tensor.name == after.input)
+        return decode_tiles(lambda part: self.run({after.input: part})[after.output], latent, tile, after, overlap)
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """The network itself: arrays by input name in, arrays by output name out. Raises BadInput."""
@@ -76,15 +129,14 @@ class Session:
     ) -> None:
         self.close()
 
-    def _answer(self, image: ImageSource) -> Classification:
-        before, after = self.spec.preprocessing, self.spec.postprocessing
-        if not isinstance(after, Classify) or before is None:
-            raise SdkError(
-                f"the bundle of {self.spec.model} does not say what its outputs mean (task {self.spec.task!r})",
-                hint="session.run({name: array}), or export it with --labels FILE",
-            )
-        outputs = self.run({before.input: to_input(image, before)})
-        return classification(outputs[after.output], self.spec.labels, after.softmax)
+    def _wrong_task(self, wanted: str) -> WrongTask:
+        return WrongTask(
+            f"the bundle of {self.spec.model} is for the task {self.spec.task!r}",
+            expected=wanted,
+            hint="session.run({name: array}) gives the outputs as they are"
+            if self.spec.task == "raw"
+            else "session(source) answers by the bundle's own task",
+        )
 
     def _checked(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         names = [spec.name for spec in self.spec.inputs]

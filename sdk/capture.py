@@ -51,6 +51,7 @@ def capture(source: "Source") -> Captured:
         reference = source.network
         examples = tuple(torch.zeros(shape) for shape in source.shapes)
         program = _export(reference, examples)
+    _drop_detach(program)
     names = [str(name) for name in program.graph_signature.user_inputs]
     with torch.no_grad():
         answer = reference(*examples)
@@ -92,6 +93,18 @@ def _export(network: torch.nn.Module, examples: tuple[torch.Tensor, ...]) -> "Ex
             expected="a network whose control flow does not depend on the values of tensors",
             hint="torch.where or torch.cond in place of `if`, or save a program of your own with torch.export.save",
         ) from error
+
+
+def _drop_detach(program: "ExportedProgram") -> None:
+    """Take out `detach`, which a tensor made in `forward` leaves behind: it means nothing where nothing is trained,
+    and converters that trace the program again refuse the in-place one."""
+    aten, graph = torch.ops.aten, program.graph_module.graph
+    for node in list(graph.nodes):
+        detaches = node.target in (aten.detach.default, aten.detach_.default)
+        if detaches and not any(user.op == "output" for user in node.users):
+            node.replace_all_uses_with(node.args[0])
+            graph.erase_node(node)
+    program.graph_module.recompile()
 
 
 def _reason(error: Exception) -> str:

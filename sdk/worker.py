@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from runtime_py.errors import SdkError
-from runtime_py.manifest import Artifact, Proof
+from runtime_py.manifest import Artifact, Proof, Task
 from sdk.jobs import Answer, Job
 
 if TYPE_CHECKING:
@@ -102,9 +102,14 @@ def _prove(job: Job) -> Answer:
         sqnr_db=round(min(proof.sqnr_db for proof in proofs), 2),
         cosine=min(proof.cosine for proof in proofs),
         max_error=max(proof.max_error for proof in proofs),
-        top1_agreement=sum(proof.top1 for proof in proofs) / len(proofs),
+        top1_agreement=_agreement(job.manifest.task, proofs),
     )
     return Answer(artifact=proven, proofs=proofs)
+
+
+def _agreement(task: Task, proofs: tuple[Proof, ...]) -> float | None:
+    """The mean share of rows whose largest element agrees; None for boxes and frames, where it means nothing."""
+    return None if task in ("detect", "decode_video") else sum(proof.top1 for proof in proofs) / len(proofs)
 
 
 class CannotRun(SdkError):

@@ -1,0 +1,126 @@
+"""From a detector's output to boxes: threshold, class-aware non-maximum suppression, the image's own pixels."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from runtime_py.manifest import Detect
+from runtime_py.preprocess import Fit
+
+Floats = npt.NDArray[np.float32]
+CANDIDATES = 30_000
+"""More than this many boxes never reach the suppression: the best are taken."""
+
+
+@dataclass(frozen=True)
+class Detection:
+    """One object: `box` is x0, y0, x1, y1 in the image's pixels."""
+
+    name: str
+    score: float
+    class_id: int
+    box: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Detections:
+    """The objects of one image, best first.
+
+    `boxes` (n, 4) float32: x0, y0, x1, y1 in pixels of the image, whose width and height are `image_size`;
+    `scores` (n,) float32; `class_ids` (n,) integers into `labels`.
+    """
+
+    boxes: Floats
+    scores: Floats
+    class_ids: npt.NDArray[np.intp]
+    labels: tuple[str, ...]
+    image_size: tuple[int, int]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Each object's class, in order."""
+        return tuple(self.labels[index] for index in self.class_ids)
+
+    def over(self, confidence: float) -> "Detections":
+        """Those whose score is over `confidence`."""
+        kept = self.scores > confidence
+        return Detections(self.boxes[kept], self.scores[kept], self.class_ids[kept], self.labels, self.image_size)
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def __iter__(self) -> Iterator[Detection]:
+        for box, score, index in zip(self.boxes, self.scores, self.class_ids, strict=True):
+            x0, y0, x1, y1 = (float(value) for value in box)
+            yield Detection(self.labels[index], float(score), int(index), (x0, y0, x1, y1))
+
+    def __str__(self) -> str:
+        counts = Counter(self.names)
+        return ", ".join(f"{count} {name}" for name, count in counts.most_common()) or "nothing"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The objects as plain data."""
+        rows = [{"label": o.name, "score": o.score, "index": o.class_id, "box": list(o.box)} for o in self]
+        return {"detections": rows}
+
+
+def detections(output: npt.NDArray[Any], how: Detect, labels: tuple[str, ...], place: Fit) -> Detections:
+    """Boxes of a network's output (1, 4 + classes, N) for the image that lies in the input at `place`.
+
+    Values that are not finite are dropped.
+    """
+    table = output.reshape(output.shape[-2:])
+    cells, classes, scores = _candidates(table[4:], how)
+    with np.errstate(invalid="ignore", over="ignore"):
+        boxes = _corners(table[:4, cells].T.astype(np.float32, copy=False))
+    sound = np.isfinite(boxes).all(1) & np.isfinite(scores)
+    order = np.argsort(-scores[sound], kind="stable")[:CANDIDATES]
+    boxes, scores, classes = boxes[sound][order], scores[sound][order], classes[sound][order]
+    kept = suppress(boxes, None if how.agnostic_nms else classes, how.iou_threshold, how.max_detections)
+    return Detections(place.to_image(boxes[kept]), scores[kept], classes[kept], labels, place.image)
+
+
+def suppress(
+    boxes: Floats, classes: npt.NDArray[np.intp] | None, iou_threshold: float, most: int
+) -> npt.NDArray[np.intp]:
+    """Indices of the boxes (n, 4) that stay, of boxes sorted best first; at most `most`.
+
+    Greedy: each box that stays drops those after it that overlap it by more than `iou_threshold`, of its own class
+    unless `classes` is None.
+    """
+    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    left = np.arange(len(boxes))
+    kept: list[int] = []
+    while left.size and len(kept) < most:
+        first, rest = left[0], left[1:]
+        kept.append(int(first))
+        near, far = np.maximum(boxes[first, :2], boxes[rest, :2]), np.minimum(boxes[first, 2:], boxes[rest, 2:])
+        sides = np.maximum(far - near, 0)
+        shared = sides[:, 0] * sides[:, 1]
+        # without a division: boxes without area overlap nothing
+        dropped = shared > iou_threshold * (areas[first] + areas[rest] - shared)
+        if classes is not None:
+            dropped &= classes[rest] == classes[first]
+        left = rest[~dropped]
+    return np.array(kept, np.intp)
+
+
+def _candidates(scores: Floats, how: Detect) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], Floats]:
+    """Cell, class and score of all that is over the threshold, of scores (classes, N)."""
+    best = scores.max(0)
+    cells = np.flatnonzero(best > how.confidence_threshold)
+    if how.multi_label:
+        some = scores[:, cells]
+        classes, columns = np.nonzero(some > how.confidence_threshold)
+        return cells[columns], classes, some[classes, columns].astype(np.float32, copy=False)
+    return cells, scores[:, cells].argmax(0), best[cells].astype(np.float32, copy=False)
+
+
+def _corners(boxes: Floats) -> Floats:
+    """Centre, width and height (n, 4) as x0, y0, x1, y1."""
+    half = boxes[:, 2:] / 2
+    return np.concatenate((boxes[:, :2] - half, boxes[:, :2] + half), 1)
