@@ -1,12 +1,15 @@
 """Core ML's saved program over torch, with the interface of runtime_py's engines."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 from exporters.mil.interpreter import Interpreter, missing_operators, operator_counts
 from exporters.mil.package import read_program
+from runtime_py.engines import available
 from runtime_py.errors import SdkError
 from runtime_py.manifest import Artifact, Manifest
+from runtime_py.session import Session
 
 
 class Uninterpretable(SdkError):
@@ -36,3 +39,21 @@ class Interpreted:
     def close(self) -> None:
         """Free the program."""
         del self._interpreter
+
+
+def load_anywhere(bundle: str | os.PathLike[str], target: str | None = None, threads: int | None = None) -> Session:
+    """`runtime_py.load`, and for `target` coreml, where there is no Core ML, a session over the interpreter."""
+    from runtime_py.bundle import check_files, open_bundle
+    from runtime_py.session import load
+
+    if target != "coreml" or available("coreml") is None:
+        return load(bundle, target, threads)
+    opened = open_bundle(bundle)
+    artifact = next((row for row in opened.manifest.artifacts if row.target == target), None)
+    if artifact is None:
+        return load(bundle, target, threads)  # says what the bundle holds
+    check_files(opened, [artifact])
+    engine = Interpreted(opened.file(artifact), artifact, opened.manifest)
+    return Session(
+        opened, artifact, engine, "coreml: asked for; its program runs over torch, as there is no Core ML here"
+    )
