@@ -4,16 +4,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sdk.evaluate.running import EvalResult, EvalRow, evaluate
     from sdk.exporting import export
     from sdk.results import ExportResult, TargetResult, VerifyResult
     from sdk.verifying import verify
 
-__all__ = ["ExportResult", "TargetResult", "VerifyResult", "export", "verify"]
+__all__ = ["EvalResult", "EvalRow", "ExportResult", "TargetResult", "VerifyResult", "evaluate", "export", "verify"]
 
 _HOMES = {
+    "EvalResult": "sdk.evaluate.running",
+    "EvalRow": "sdk.evaluate.running",
     "ExportResult": "sdk.results",
     "TargetResult": "sdk.results",
     "VerifyResult": "sdk.results",
+    "evaluate": "sdk.evaluate.running",
     "export": "sdk.exporting",
     "verify": "sdk.verifying",
 }
