@@ -36,7 +36,9 @@ class CoreML:
             from coremltools.converters.mil.frontend.torch.torch_op_registry import _TORCH_OPS_REGISTRY
             from coremltools.converters.mil.frontend.torch.utils import sanitize_op_kind
 
-            decomposed = program.run_decompositions({})
+            from exporters.passes import rewrite
+
+            decomposed = rewrite(program, self.name).run_decompositions({})
         registered = _TORCH_OPS_REGISTRY.name_to_func_mapping
         return lacking(decomposed, TITLE, lambda target: sanitize_op_kind(target.__name__) in registered)
 
@@ -45,11 +47,13 @@ class CoreML:
         with quiet():
             from numpy import float32
 
+            from exporters.passes import rewrite
+
             ct = _coremltools()
             precision = {"fp32": ct.precision.FLOAT32, "fp16": ct.precision.FLOAT16}[options.precision]
             try:
                 model = ct.convert(
-                    program.run_decompositions({}),
+                    rewrite(program, self.name).run_decompositions({}),
                     convert_to="mlprogram",
                     minimum_deployment_target=ct.target.iOS17,
                     compute_precision=precision,

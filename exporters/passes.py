@@ -13,6 +13,7 @@ from torch.export import ExportedProgram
 from torch.nn import functional as F
 
 from exporters.base import operators
+from exporters.frames import fold_time
 
 aten = torch.ops.aten
 
@@ -121,12 +122,31 @@ def attention(
     return ((query * factor) @ key.transpose(-2, -1)).softmax(-1) @ value
 
 
-PASSES: tuple[Pass, ...] = (conv3d, conv3d_named_padding, attention)
+@rewrites(aten.pixel_shuffle.default, "coreml", "tflite", "executorch")
+def pixel_shuffle(x: Tensor, upscale_factor: int) -> Tensor:
+    """Of rank 4, for which targets have an operator; the general one needs a rank above Core ML's limit of 5.
+
+    before: x (N, T, C, H, W) -> pixel_shuffle
+    after:  (N * T, C, H, W) -> pixel_shuffle -> (N, T, C / r^2, H * r, W * r)
+    """
+    if x.dim() < 5:
+        return NotImplemented
+    shuffled = F.pixel_shuffle(x.flatten(0, -4), upscale_factor)
+    return shuffled.reshape(*x.shape[:-3], *shuffled.shape[1:])
+
+
+PASSES: tuple[Pass, ...] = (conv3d, conv3d_named_padding, attention, pixel_shuffle)
 """In the order in which they apply."""
+
+
+FOLDED = frozenset({"tflite", "executorch"})
+"""Targets without 3-D kernels, or with slow ones."""
 
 
 def rewrite(program: ExportedProgram, target: str) -> ExportedProgram:
     """The program as `target` needs it: the same object where no pass applies."""
+    if target in FOLDED and any(node.target is aten.conv3d.default for node in operators(program)):
+        program = fold_time(program)
     present = {node.target for node in operators(program)}
     table = {row.operator: row.rewrite for row in PASSES if target in row.targets and row.operator in present}
     return program.run_decompositions(table) if table else program

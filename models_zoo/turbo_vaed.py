@@ -66,11 +66,13 @@ class RMSNorm(nn.Module):
 
 
 class ChannelLayerNorm(nn.LayerNorm):
-    """Layer norm over channels."""
+    """Layer norm over channels, which stay where convolutions have them."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, T, H, W) to the same shape."""
-        return super().forward(x.movedim(1, -1)).movedim(-1, 1)
+        x = x - x.mean(1, keepdim=True)
+        x = x * torch.rsqrt(x.square().mean(1, keepdim=True) + self.eps)
+        return x * self.weight.view(-1, 1, 1, 1) + self.bias.view(-1, 1, 1, 1)
 
 
 class RepeatFrames(nn.Module):
@@ -147,12 +149,12 @@ class Upsampler(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, T, H, W) to (N, C, T * factor - drop, 2 * H, 2 * W)."""
-        y: Tensor = self.conv(x)
-        n, channels, frames, h, w = y.shape
+        y: Tensor = self.conv(x).transpose(1, 2)
+        n, frames, channels, h, w = y.shape
         if self.factor > 1:
-            y = y.reshape(n, channels // self.factor, self.factor, frames, h * w).transpose(2, 3)
-            y = y.reshape(n, channels // self.factor, frames * self.factor, h, w)[:, :, self.drop :]
-        return F.pixel_shuffle(y.transpose(1, 2), 2).transpose(1, 2)
+            y = y.reshape(n, frames, channels // self.factor, self.factor, h * w).transpose(2, 3)
+            y = y.reshape(n, frames * self.factor, channels // self.factor, h, w)[:, self.drop :]
+        return F.pixel_shuffle(y, 2).transpose(1, 2)
 
 
 class Upsampler2d(nn.Module):
