@@ -1,7 +1,8 @@
-"""The weights that ship: their accuracy, and their answers to the demo photos."""
+"""The weights that ship, with their accuracy and their answers to the demo photos, and those that are fetched."""
 
 import hashlib
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,11 @@ import torch
 from PIL import Image
 
 from models_zoo import MODELS, create_model
+from models_zoo.fetch import cached_path
 from models_zoo.weights import find_weights, labels_of
 
-TAGS = [(spec.name, tag) for spec in MODELS.values() for tag in spec.weights]
+TAGS = [(spec.name, tag) for spec in MODELS.values() for tag, row in spec.weights.items() if row.file]
+FETCHED = [(spec.name, tag) for spec in MODELS.values() for tag, row in spec.weights.items() if row.url]
 PROMISED_TOP1 = 0.57
 
 
@@ -27,6 +30,37 @@ def test_weights_labels_and_card_belong_together(name: str, tag: str) -> None:
     told = [float(number) / 100 for number in re.findall(r"([\d.]+)%", card)]
     assert told[:2] == pytest.approx(list(found.row.accuracy.values()), abs=5e-4), "the card says another accuracy"
     assert "ImageNet" in found.row.licence
+
+
+def test_every_tag_is_packaged_or_fetched() -> None:
+    assert not set(TAGS) & set(FETCHED)
+    assert len(TAGS) + len(FETCHED) == sum(len(spec.weights) for spec in MODELS.values())
+
+
+@pytest.mark.parametrize(("name", "tag"), FETCHED)
+def test_what_is_fetched_is_pinned_and_described(name: str, tag: str) -> None:
+    row = MODELS[name].weights[tag]
+    assert re.fullmatch(r"https://\S+", row.url)
+    assert re.search(r"/[0-9a-f]{40}/", row.url), "the address may change what it holds"
+    assert re.fullmatch(r"[0-9a-f]{64}", row.sha256)
+    assert row.bytes > 0
+    assert row.licence
+    assert len(labels_of(row)) == row.num_classes
+
+
+@pytest.mark.parametrize(("name", "tag"), FETCHED)
+def test_a_fetched_file_is_the_one_of_the_table_and_fits(
+    name: str, tag: str, shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = MODELS[name].weights[tag]
+    copies = [path for path in (shared / "weights").iterdir() if path.stat().st_size == row.bytes]
+    found = [path for path in copies if hashlib.sha256(path.read_bytes()).hexdigest() == row.sha256]
+    if not found:
+        pytest.skip(f"no copy of {row.url} lies in {shared / 'weights'}")
+    monkeypatch.setenv("EDGE_SDK_CACHE", str(tmp_path))
+    shutil.copy(found[0], cached_path(row.url, row.sha256))
+    model = create_model(name, tag).eval()
+    assert all(torch.isfinite(tensor).all() for tensor in model.state_dict().values())
 
 
 @pytest.mark.slow
