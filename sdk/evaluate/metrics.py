@@ -59,7 +59,7 @@ def ssim(found: npt.NDArray[np.uint8], truth: npt.NDArray[np.uint8]) -> float:
     from skimage.metrics import structural_similarity
 
     values = [
-        structural_similarity(  # type: ignore[no-untyped-call]
+        structural_similarity(
             a, b, channel_axis=2, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=255
         )
         for a, b in zip(found, truth, strict=True)
