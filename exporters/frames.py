@@ -31,12 +31,13 @@ class Frames:
     def of(cls, tensor: Tensor, time_first: bool = False) -> Frames:
         """The pictures of a tensor of rank 5 or, as broadcasting has it, less."""
         tensor = tensor.reshape((1,) * (4 - tensor.dim()) + tuple(tensor.shape)) if tensor.dim() < 4 else tensor
-        whole = tensor.squeeze(0) if tensor.dim() == 5 else tensor
+        whole = tensor.reshape(tensor.shape[1:]) if tensor.dim() == 5 else tensor
         return cls(whole if time_first else whole.transpose(0, 1), time_first)
 
     def tensor(self) -> Tensor:
         """The tensor of rank 5 that this stands for."""
-        return (self.pictures if self.time_first else self.pictures.transpose(0, 1)).unsqueeze(0)
+        whole = self.pictures if self.time_first else self.pictures.transpose(0, 1)
+        return whole.reshape(1, *whole.shape)
 
     def axis(self, dim: int) -> int | None:
         """Where an axis of the tensor lies in `pictures`; None for the batch."""
@@ -93,13 +94,12 @@ def conv3d(
     count = (pictures.shape[0] - dilation[0] * (kernel - 1) - 1) // stride[0] + 1
     span = (count - 1) * stride[0] + 1
     shifted = [pictures[k * dilation[0] : k * dilation[0] + span : stride[0]] for k in range(kernel)]
-    if groups == 1:
-        joined = torch.cat(shifted, 1) if kernel > 1 else shifted[0]
-        flat = weight.transpose(1, 2).flatten(1, 2)
-        return Frames(F.conv2d(joined, flat, bias, stride[1:], padding[1:], dilation[1:]))
-    total = F.conv2d(shifted[0], weight[:, :, 0], bias, stride[1:], padding[1:], dilation[1:], groups)
-    for k in range(1, kernel):
-        total = total + F.conv2d(shifted[k], weight[:, :, k], None, stride[1:], padding[1:], dilation[1:], groups)
+    slices = [weight[:, :, k] for k in range(kernel)]
+    if groups == 1 and kernel > 1:
+        shifted, slices = [torch.cat(shifted, 1)], [torch.cat(slices, 1)]
+    total = F.conv2d(shifted[0], slices[0], bias, stride[1:], padding[1:], dilation[1:], groups)
+    for pictures, plane in zip(shifted[1:], slices[1:], strict=True):
+        total = total + F.conv2d(pictures, plane, None, stride[1:], padding[1:], dilation[1:], groups)
     return Frames(total)
 
 

@@ -122,6 +122,20 @@ def attention(
     return ((query * factor) @ key.transpose(-2, -1)).softmax(-1) @ value
 
 
+@rewrites(aten.mean.dim, "executorch")
+def channel_mean(
+    x: Tensor, dim: Sequence[int] | None, keepdim: bool = False, *, dtype: torch.dtype | None = None
+) -> Tensor:
+    """Mean over channels as a convolution; XNNPACK has one over height and width only.
+
+    before: x (N, C, H, W) -> mean(1, keepdim=True)
+    after:  conv2d, weight (1, C, 1, 1) of 1 / C -> (N, 1, H, W)
+    """
+    if x.dim() != 4 or not keepdim or not dim or [each % 4 for each in dim] != [1] or dtype is not None:
+        return NotImplemented
+    return F.conv2d(x, torch.full((1, x.shape[1], 1, 1), 1.0 / x.shape[1], dtype=x.dtype))
+
+
 @rewrites(aten.pixel_shuffle.default, "coreml", "tflite", "executorch")
 def pixel_shuffle(x: Tensor, upscale_factor: int) -> Tensor:
     """Of rank 4, for which targets have an operator; the general one needs a rank above Core ML's limit of 5.
@@ -135,7 +149,7 @@ def pixel_shuffle(x: Tensor, upscale_factor: int) -> Tensor:
     return shuffled.reshape(*x.shape[:-3], *shuffled.shape[1:])
 
 
-PASSES: tuple[Pass, ...] = (conv3d, conv3d_named_padding, attention, pixel_shuffle)
+PASSES: tuple[Pass, ...] = (conv3d, conv3d_named_padding, attention, channel_mean, pixel_shuffle)
 """In the order in which they apply."""
 
 
