@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.export import ExportedProgram
-from torch.fx import Interpreter
+from torch.fx import GraphModule, Interpreter
 from torch.nn import functional as F
 from torch.utils._pytree import tree_any, tree_leaves, tree_map, tree_map_only, tree_unflatten
 
@@ -66,10 +67,16 @@ def _video(value: Any) -> bool:
     return isinstance(value, Tensor) and value.dim() == 5 and value.shape[0] == 1
 
 
+def planes(weight: Tensor, groups: int) -> list[Tensor]:
+    """The 2-D kernels of a 3-D one (O, C, K, R, S): one (O, K * C, R, S), or K of (O, C, R, S) if grouped."""
+    slices = list(weight.unbind(2))
+    return [torch.cat(slices, 1)] if groups == 1 and len(slices) > 1 else slices
+
+
 @rule(aten.conv3d.default)
 def conv3d(
     x: Value,
-    weight: Tensor,
+    weight: Tensor | list[Tensor],
     bias: Tensor | None = None,
     stride: Sequence[int] = (1, 1, 1),
     padding: Sequence[int] = (0, 0, 0),
@@ -81,25 +88,26 @@ def conv3d(
     before: x (1, C, T, H, W) -> conv3d, weight (O, C / groups, K, R, S) -> (1, O, E, P, Q)
     after:  frames k, k + 1, ... of x, for k in 0..K-1 -> concatenated, (E, K * C, H, W) -> conv2d -> (E, O, P, Q)
     """
-    if isinstance(x, Frames):
-        if x.time_first:
-            return None
-    elif _video(x):
-        x = Frames.of(x)
-    else:
+    if isinstance(x, Tensor) and not _video(x):
         return None
-    stride, padding, dilation = (tuple(v) * 3 if len(v) == 1 else tuple(v) for v in (stride, padding, dilation))
+    if isinstance(x, Tensor) or x.time_first:
+        x = Frames.of(x if isinstance(x, Tensor) else x.tensor())
+    kernels = planes(weight, groups) if isinstance(weight, Tensor) else weight
+    channels = x.pictures.shape[1]
+    depth = kernels[0].shape[1] // channels if groups == 1 else len(kernels)
     pictures = F.pad(x.pictures, (0, 0, 0, 0, 0, 0, padding[0], padding[0])) if padding[0] else x.pictures
-    kernel = weight.shape[2]
-    count = (pictures.shape[0] - dilation[0] * (kernel - 1) - 1) // stride[0] + 1
+    count = (pictures.shape[0] - dilation[0] * (depth - 1) - 1) // stride[0] + 1
     span = (count - 1) * stride[0] + 1
-    shifted = [pictures[k * dilation[0] : k * dilation[0] + span : stride[0]] for k in range(kernel)]
-    slices = [weight[:, :, k] for k in range(kernel)]
-    if groups == 1 and kernel > 1:
-        shifted, slices = [torch.cat(shifted, 1)], [torch.cat(slices, 1)]
-    total = F.conv2d(shifted[0], slices[0], bias, stride[1:], padding[1:], dilation[1:], groups)
-    for pictures, plane in zip(shifted[1:], slices[1:], strict=True):
-        total = total + F.conv2d(pictures, plane, None, stride[1:], padding[1:], dilation[1:], groups)
+    shifted = [pictures[k * dilation[0] : k * dilation[0] + span : stride[0]] for k in range(depth)]
+    if groups == 1 and depth > 1:
+        shifted = [torch.cat(shifted, 1)]
+    total = None
+    for frames, kernel in zip(shifted, kernels, strict=True):
+        part = F.conv2d(
+            frames, kernel, bias if total is None else None, stride[1:], padding[1:], dilation[1:], groups
+        )
+        total = part if total is None else total + part
+    assert total is not None  # a kernel has at least one plane
     return Frames(total)
 
 
@@ -229,12 +237,33 @@ class _OnPictures(Interpreter):
         return super().output(target, tree_map_only(Frames, Frames.tensor, args), kwargs)
 
 
+def _store_planes(network: GraphModule) -> None:
+    """Replace the stored weights of 3-D convolutions by their planes: converters are slow at folding constants."""
+    for node in network.graph.find_nodes(op="call_function", target=aten.conv3d.default):
+        stored = node.args[1]
+        readers = network.graph.find_nodes(op="get_attr", target=stored.target) if stored.op == "get_attr" else []
+        if readers != [stored] or len(stored.users) > 1 or not _video(node.args[0].meta.get("val")):
+            continue
+        groups = node.args[6] if len(node.args) > 6 else node.kwargs.get("groups", 1)
+        nodes = []
+        with network.graph.inserting_before(node):
+            for k, plane in enumerate(planes(attrgetter(stored.target)(network).detach(), groups)):
+                network.register_buffer(f"{node.name}_plane_{k}", plane.contiguous())
+                nodes.append(network.graph.get_attr(f"{node.name}_plane_{k}"))
+        node.update_arg(1, nodes)
+        network.graph.erase_node(stored)
+        owner, _, name = stored.target.rpartition(".")
+        delattr(network.get_submodule(owner), name)
+    network.recompile()
+
+
 class _Folded(torch.nn.Module):
     def __init__(self, program: ExportedProgram) -> None:
         super().__init__()
         self.training = False
         self.network = program.module(check_guards=False)
         self.structure = program.call_spec.out_spec
+        _store_planes(self.network)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         with torch.fx.traceback.preserve_node_meta():  # so that errors still name the network's own lines
