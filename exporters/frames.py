@@ -103,9 +103,7 @@ def conv3d(
         shifted = [torch.cat(shifted, 1)]
     total = None
     for frames, kernel in zip(shifted, kernels, strict=True):
-        part = F.conv2d(
-            frames, kernel, bias if total is None else None, stride[1:], padding[1:], dilation[1:], groups
-        )
+        part = F.conv2d(frames, kernel, bias if total is None else None, stride[1:], padding[1:], dilation[1:], groups)
         total = part if total is None else total + part
     assert total is not None  # a kernel has at least one plane
     return Frames(total)
