@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import pickle
+import zipfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -193,6 +194,8 @@ def _read(path: Path) -> object:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:  # more than tensors, such as a whole model: its tensors, without running its code
+        if not zipfile.is_zipfile(path):  # the format before torch 1.6
+            raise
         from models_zoo.pickled import read_pickled_model
 
         return read_pickled_model(path)

@@ -18,7 +18,7 @@ from runtime_py.manifest import Artifact, Failure, File, Manifest
 from sdk.jobs import Answer, Job
 from sdk.pool import Chain, run_chains
 from sdk.results import ExportResult, TargetResult
-from sdk.source import Source, Wishes
+from sdk.source import Fetching, Source, Wishes
 from sdk.sources import find_source
 from sdk.staging import publish, staging
 
@@ -31,10 +31,12 @@ LONGEST_FIRST = ("executorch", "tflite", "coreml", "onnx", "openvino")
 
 @dataclass(frozen=True)
 class Progress:
-    """What a caller may show: a line on what happens now, and each target's stage, seconds and memory."""
+    """What a caller may show: what happens now, each target's stage, seconds and memory, and downloads."""
 
     say: Callable[[str], None] = lambda _: None
     watch: Callable[[list[Chain]], None] = lambda _: None
+    fetch: Callable[[int, int], None] = lambda *_: None
+    """Bytes done and in all (0 while unknown) of weights on their way."""
 
 
 def export(
@@ -68,7 +70,7 @@ def export(
         tuple(mean) if mean else None, tuple(std) if std else None,
     )  # fmt: skip
     progress.say(f"capturing {model if isinstance(model, str) else type(model).__name__}")
-    source = find_source(model, wishes)
+    source = find_source(model, wishes, Fetching(progress.fetch, progress.say))
     out, name = Path(out), name or source.name
     with staging(out, name) as work:
         folder = work / "bundle"

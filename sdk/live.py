@@ -36,13 +36,21 @@ def _lines() -> Progress:
                 seen[chain.target] = chain.stage
                 say(f"{chain.target}: {chain.stage}")
 
-    return Progress(say, watch)
+    def fetch(done: int, total: int) -> None:
+        tenth = done * 10 // total if total else done // 10_000_000
+        if seen.get("fetched") != str(tenth):
+            seen["fetched"] = str(tenth)
+            say(f"fetching weights: {_bytes(done, total)}")
+
+    return Progress(say, watch, fetch)
 
 
 @contextmanager
 def _live_table() -> Iterator[Progress]:
     from rich.console import Console
     from rich.live import Live
+    from rich.progress import BarColumn, TextColumn
+    from rich.progress import Progress as Bar
     from rich.spinner import Spinner
     from rich.table import Table
     from rich.text import Text
@@ -65,4 +73,14 @@ def _live_table() -> Iterator[Progress]:
         def say(text: str) -> None:
             console.print(Text(text, style="dim"))
 
-        yield Progress(say, lambda chains: live.update(table(chains)))
+        def fetch(done: int, total: int) -> None:
+            columns = (TextColumn("fetching weights"), BarColumn(), TextColumn(_bytes(done, total)))
+            bar = Bar(*columns)
+            bar.add_task("", total=total or None, completed=done)
+            live.update("" if done == total else bar.get_renderable())
+
+        yield Progress(say, lambda chains: live.update(table(chains)), fetch)
+
+
+def _bytes(done: int, total: int) -> str:
+    return f"{done / 1e6:.1f} of {total / 1e6:.1f} MB" if total else f"{done / 1e6:.1f} MB"

@@ -1,5 +1,6 @@
 """What an export starts from: a network and all that its bundle says of it, and what the user asked for."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,6 +66,14 @@ class Source:
         if len(self.labels) != classes:
             raise SourceError(f"{len(self.labels)} labels for {classes} classes", hint="--labels FILE")
         return Detect(output=first.name) if self.task == "detect" else Classify(output=first.name)
+
+
+@dataclass(frozen=True)
+class Fetching:
+    """Told of bytes (done, in all; 0 while unknown) while weights are fetched, and of their licence on first use."""
+
+    progress: Callable[[int, int], None] | None = None
+    notice: Callable[[str], None] | None = None
 
 
 @dataclass(frozen=True)

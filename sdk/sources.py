@@ -11,11 +11,11 @@ from typing import Any
 
 from models_zoo import MODELS, load_weights
 from runtime_py.errors import unknown_name
-from sdk.source import Source, SourceError, Wishes
+from sdk.source import Fetching, Source, SourceError, Wishes
 from sdk.zoo import zoo_source
 
 
-def find_source(model: Any, wishes: Wishes) -> Source:
+def find_source(model: Any, wishes: Wishes, fetching: Fetching | None = None) -> Source:
     """The network behind MODEL. Raises UnknownName, SourceError or WeightsError."""
     if not isinstance(model, str):
         return _user_network(model, type(model).__name__, "nn.Module", wishes)
@@ -28,7 +28,7 @@ def find_source(model: Any, wishes: Wishes) -> Source:
         error = unknown_name("model", model, sorted(MODELS))
         error.hint = error.hint or "a network of your own: package.module:factory, file.py:factory or FILE.pt2"
         raise error
-    return zoo_source(MODELS[name], replace(wishes, weights=wishes.weights or tag or None))
+    return zoo_source(MODELS[name], replace(wishes, weights=wishes.weights or tag or None), fetching or Fetching())
 
 
 def _saved_program(path: Path, wishes: Wishes) -> Source:

@@ -1,36 +1,46 @@
 """The zoo's networks as sources: their inputs, labels, weights and published figures."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import models_zoo
 from models_zoo.registry import ModelSpec, Weights
-from sdk.source import Source, SourceError, Wishes
+from sdk.source import Fetching, Source, SourceError, Wishes
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
-def zoo_source(spec: ModelSpec, wishes: Wishes) -> Source:
+def zoo_source(spec: ModelSpec, wishes: Wishes, fetching: Fetching) -> Source:
     """A network of the zoo with the weights that were asked for, or else its own. Raises SourceError, WeightsError."""
     from models_zoo.weights import find_weights
 
-    tag = wishes.weights or spec.default_weights
-    row: Weights | None = find_weights(spec, tag).row if tag else None
+    _shape(spec, spec.input_size, wishes)  # before anything is fetched
+    name = wishes.weights or spec.default_weights
+    found = find_weights(spec, name, progress=fetching.progress, notice=fetching.notice) if name else None
+    row = found.row if found else None
     at: Weights | ModelSpec = row or spec
     shape = _shape(spec, at.input_size, wishes)
-    network = models_zoo.create_model(spec.name, tag).eval()
+    network = models_zoo.create_model(spec.name, str(found.path) if found else None).eval()
+    if found is None:
+        settle(network, shape)
     published: dict[str, float | str] = {"params": spec.params, "macs": spec.macs, **spec.accuracy}
     if row:
         published |= {f"weights_{metric}": value for metric, value in row.accuracy.items()}
-        published["weights_data"] = row.data
+        published |= {"weights_data": row.data} if row.data else {}
+    labels = wishes.labels
+    if spec.classifier and not labels:
+        classes = network.state_dict()[spec.classifier].shape[0]
+        labels = (found.labels if found else ()) or _labels(spec, row, classes)
     return Source(
         network=network,
         shapes=(shape,),
         name=spec.name,
         kind="zoo",
         task=spec.task,
-        weights=(tag if row else Path(tag).name) if tag else "random",
+        weights=_shown(name, row) if name else "random",
         licence=row.licence if row else "",
-        labels=wishes.labels or _labels(spec, row, network.state_dict()[spec.classifier].shape[0])
-        if spec.classifier
-        else (),
+        labels=labels,
         mean=wishes.mean or at.mean,
         std=wishes.std or at.std,
         resize_type=spec.resize_type,
@@ -40,6 +50,33 @@ def zoo_source(spec: ModelSpec, wishes: Wishes) -> Source:
         causal=spec.causal,
         published=published | {"source": spec.source},
     )
+
+
+def settle(network: "nn.Module", shape: tuple[int, ...]) -> None:
+    """Give the norms of an untrained network the statistics of noise, in place.
+
+    Without them its activations shrink or grow from layer to layer until half precision holds none of them, which
+    says nothing about the network once it is trained.
+    """
+    import torch
+    from torch import nn
+
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.train()
+        norm.momentum = 1.0
+    if norms:
+        with torch.no_grad():
+            network(torch.randn((2, *shape[1:]), generator=torch.Generator().manual_seed(0)))
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.eval()
+        norm.momentum = momentum
+
+
+def _shown(name: str, row: Weights | None) -> str:
+    """What the bundle calls its weights: a tag or a hub's name as it is, a file or an address by its last part."""
+    return name if row else Path(name.partition("#")[0]).name
 
 
 def _shape(spec: ModelSpec, size: int, wishes: Wishes) -> tuple[int, ...]:

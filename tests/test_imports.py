@@ -18,7 +18,7 @@ CONVERTERS = frozenset(
 ANYWHERE = {  # third-party packages that a folder may import, inside functions or at the top
     "runtime_py": frozenset({"numpy", "msgspec", "PIL"}) | RUNTIMES,
     "devices": frozenset({"numpy", "msgspec", "psutil"}),
-    "models_zoo": frozenset({"torch", "safetensors"}),
+    "models_zoo": frozenset({"torch", "safetensors", "requests", "filelock", "huggingface_hub"}),
     "exporters": frozenset({"torch", "numpy", "google"}) | CONVERTERS,
     "apps": frozenset({"numpy", "PIL"}),
 }

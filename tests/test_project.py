@@ -136,7 +136,7 @@ def test_make_says_what_is_wrong_with_the_interpreter(answer: str | None, expect
 def test_make_installs_once_and_both_goals_need_it(tmp_path: Path) -> None:
     folder = fresh_checkout(tmp_path)
     for goal in ("demo", "test"):
-        assert "pip install --quiet --requirement requirements.lock" in make(folder, "--dry-run", goal).stdout
+        assert "pip install --quiet --no-deps --requirement requirements.lock" in make(folder, "--dry-run", goal).stdout
     (folder / ".venv").mkdir()
     (folder / ".venv/.installed").touch()
     assert "pip install" not in make(folder, "--dry-run", "demo").stdout

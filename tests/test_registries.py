@@ -10,6 +10,7 @@ import pytest
 from exporters import TARGETS, get_target
 from exporters.base import Exporter
 from models_zoo import MODELS, get_spec
+from models_zoo.weights import labels_of
 from runtime_py.engines import ENGINES, get_engine
 from runtime_py.errors import UnknownName
 from sdk.commands import COMMANDS
@@ -44,7 +45,8 @@ def test_the_table_and_the_folder_name_the_same_modules(folder: str) -> None:
 
 
 def test_every_architecture_of_the_zoo_is_in_its_table() -> None:
-    files = {path.stem for path in (ROOT / "models_zoo").glob("*.py")} - {"__init__", "registry", "weights"}
+    others = {"__init__", "registry", "weights", "fetch", "download", "hub", "misfit", "pickled"}
+    files = {path.stem for path in (ROOT / "models_zoo").glob("*.py")} - others
     factories = {spec.factory for spec in MODELS.values()}
     assert {factory.partition(":")[0].removeprefix("models_zoo.") for factory in factories} == files
     for factory in factories:
@@ -97,7 +99,9 @@ def test_a_row_of_a_model_is_complete(name: str) -> None:
     spec = MODELS[name]
     assert spec.name == name
     assert spec.source
-    assert min(spec.params, spec.macs, spec.input_size, spec.num_classes) > 0
+    assert min(spec.params, spec.macs, *spec.shape) > 0
+    assert (spec.num_classes > 0) == bool(spec.labels) == bool(spec.classifier) == (spec.task != "decode_video")
+    assert not spec.labels or len(labels_of(spec)) == spec.num_classes
     assert all(0 < share < 1 for share in spec.accuracy.values())
     assert len(spec.mean) == len(spec.std) == 3
     assert spec.default_weights is None or spec.default_weights in spec.weights
