@@ -68,7 +68,10 @@ def settle(network: "nn.Module", shape: tuple[int, ...]) -> None:
         norm.momentum = 1.0
     if norms:
         with torch.no_grad():
-            network(torch.randn((2, *shape[1:]), generator=torch.Generator().manual_seed(0)))
+            noise = torch.randn((4, *shape[1:]), generator=torch.Generator().manual_seed(0))
+            # bright, dark, plain and busy: norms behind a pooling see one value an image, which must differ
+            contrast = torch.tensor([1.0, 0.1, 0.5, 2.0]).reshape(4, 1, 1, 1)
+            network(noise * contrast + torch.tensor([0.0, 1.0, -1.0, 0.5]).reshape(4, 1, 1, 1))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.eval()
         norm.momentum = momentum
