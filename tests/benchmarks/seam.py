@@ -1,0 +1,348 @@
+"""What tiling a video decoder costs, in dB, against decoding the whole latent at once.
+
+    python tests/benchmarks/seam.py --clips clips.tar --name turbo_vaed_hunyuan --device cuda --minutes 8 --out seam
+    python tests/benchmarks/seam.py --clips clips.tar --pack clips.zip    # frames as JPEGs, for a machine without PyAV
+
+Seams depend on how far a decoder really looks, which random weights do not tell. So the decoder is first trained,
+with a small encoder that gives it latents, on the clips; one clip is kept out of training and measured. Clips are
+videos (a .tar or a folder of them, read by PyAV) or a .zip that `--pack` wrote. Writes OUT.json and OUT.png.
+"""
+
+import argparse
+import io
+import json
+import math
+import sys
+import tarfile
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor, nn
+
+from models_zoo.registry import MODELS
+from models_zoo.turbo_vaed import RMSNorm, turbo_vaed
+from runtime_py.manifest import DecodeVideo
+from runtime_py.video import decode_tiles
+
+VIDEOS = (".avi", ".mkv", ".mov", ".mp4", ".webm")
+Clips = dict[str, torch.Tensor]
+"""By name, frames (T, H, W, 3), uint8."""
+Shown = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Seam:
+    """One overlap (time, space; steps of the latent): PSNR in dB, on three tiles along each axis.
+
+    `work` is what a large latent costs, in multiples of the whole decode.
+    """
+
+    overlap: tuple[int, int]
+    latent: tuple[int, ...]
+    whole_db: float
+    tiled_db: float
+    lost_db: float
+    tiled_against_whole_db: float
+    worst_frame_lost_db: float
+    work: float
+
+
+class Encoder(nn.Module):
+    """Strided 3-D convolutions from video (N, 3, T, H, W) to a latent (N, C, t, h, w) of unit channel norm."""
+
+    def __init__(self, channels: int, how: DecodeVideo, width: int = 64) -> None:
+        super().__init__()
+        self.how = how
+        time_halvings, space_halvings = int(math.log2(how.scale[0])), int(math.log2(how.scale[1]))
+        self.stem = nn.Sequential(nn.PixelUnshuffle(2))
+        layers: list[nn.Module] = [nn.Conv3d(12, width, 3, padding=1)]
+        for step in range(max(space_halvings - 1, time_halvings)):
+            stride = (2 if step < time_halvings else 1, *((2 if step < space_halvings - 1 else 1,) * 2))
+            wider = min(2 * width, 384)
+            layers += [nn.SiLU(), nn.Conv3d(width, wider, 3, stride=stride, padding=1), RMSNorm()]
+            width = wider
+        self.body = nn.Sequential(*layers, nn.SiLU(), nn.Conv3d(width, channels, 3, padding=1))
+
+    def forward(self, video: Tensor) -> Tensor:
+        """Causal decoders never gave the first group's other frames: the first frame stands for them."""
+        if self.how.causal:
+            first = video[:, :, :1].expand(-1, -1, self.how.scale[0] - 1, -1, -1)
+            video = torch.cat((first, video), 2)
+        halved = self.stem(video.transpose(1, 2)).transpose(1, 2)
+        latent: Tensor = self.body(halved)
+        return latent / latent.pow(2).mean(1, keepdim=True).add(1e-6).sqrt()
+
+
+def read_clips(path: Path, side: Callable[[str], int], most: int) -> Clips:
+    """Up to `most` frames of every clip, their short side as `side` says for its name, in pixels."""
+    if path.suffix == ".zip":
+        clips: dict[str, list[np.ndarray]] = {}
+        with zipfile.ZipFile(path) as packed:
+            for file in sorted(packed.namelist()):
+                name = file.partition("/")[0]
+                frames = clips.setdefault(name, [])
+                if len(frames) < most:
+                    frames.append(_resized(Image.open(io.BytesIO(packed.read(file))), side(name)))
+    else:
+        clips = {name: list(_frames(source, side(name), most)) for name, source in _videos(path)}
+    if not clips:
+        sys.exit(f"{path} holds no video ({', '.join(VIDEOS)})")
+    return {name: torch.from_numpy(np.stack(frames)) for name, frames in clips.items()}
+
+
+def pack(clips: Clips, path: Path) -> None:
+    """A .zip of CLIP/00000.jpg."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as packed:
+        for name, frames in clips.items():
+            for index, frame in enumerate(frames.numpy()):
+                jpeg = io.BytesIO()
+                Image.fromarray(frame).save(jpeg, "JPEG", quality=92)
+                packed.writestr(f"{name}/{index:05d}.jpg", jpeg.getvalue())
+
+
+def _videos(path: Path) -> Iterator[tuple[str, Any]]:
+    if path.is_dir():
+        for file in sorted(path.rglob("*")):
+            if file.suffix in VIDEOS:
+                yield file.stem, str(file)
+        return
+    with tarfile.open(path) as archive:
+        for member in archive:
+            content = archive.extractfile(member) if member.name.endswith(VIDEOS) else None
+            if content is not None:
+                yield Path(member.name).stem, io.BytesIO(content.read())
+
+
+def _frames(source: Any, side: int, most: int) -> Iterator[np.ndarray]:
+    import av
+
+    with av.open(source) as container:
+        for index, frame in enumerate(container.decode(video=0)):
+            if index == most:
+                return
+            yield _resized(frame.to_image(), side)
+
+
+def _resized(image: Image.Image, side: int) -> np.ndarray:
+    ratio = side / min(image.size)
+    size = (round(image.width * ratio), round(image.height * ratio))
+    return np.asarray(image.convert("RGB") if size == image.size else image.convert("RGB").resize(size))
+
+
+class Trainer:
+    """Encoder and decoder, trained jointly on random cuts for a bounded time."""
+
+    def __init__(self, options: argparse.Namespace, how: DecodeVideo, tile: tuple[int, ...]) -> None:
+        torch.manual_seed(options.seed)
+        self.how, self.tile, self.device = how, tile, torch.device(options.device)
+        self.decoder = turbo_vaed(
+            options.name, latent_channels=tile[1], widths=options.widths, resnets=options.resnets
+        ).to(self.device)
+        self.encoder = Encoder(tile[1], how).to(self.device)
+        self.batch, self.rate, self.cut = options.batch, options.rate, tuple(options.cut or tile[2:])
+
+    def cuts(self, clips: list[Tensor]) -> Tensor:
+        """A batch (N, 3, T, H, W) in -1..1: mirrored, reversed and in other colours by chance.
+
+        The clips are few. Without that, the decoder learns their colours and fails on the one that is measured.
+        """
+        wanted = _video_size(self.cut, self.how)
+        batch = []
+        for _ in range(self.batch):
+            clip = clips[int(torch.randint(len(clips), ()))]
+            first, top, left = (
+                int(torch.randint(have - want + 1, ())) for have, want in zip(clip.shape[:3], wanted, strict=True)
+            )
+            cut = clip[first : first + wanted[0], top : top + wanted[1], left : left + wanted[2]].to(self.device)
+            video = _to_video(cut[None])[:, torch.randperm(3).tolist()]
+            video = video.flip([axis for axis in (2, 3, 4) if torch.rand(()) < 0.5])
+            gain, shift = 0.6 + 0.6 * torch.rand(3), 0.4 * torch.rand(3) - 0.2
+            gain *= 1 - 2 * (torch.rand(()) < 0.3).float()  # a negative of the picture
+            colour = (1, 3, 1, 1, 1)
+            batch.append(video * gain.view(colour).to(video) + shift.view(colour).to(video))
+        return torch.cat(batch).clamp(-1, 1)
+
+    def train(self, clips: list[Tensor], seconds: float) -> tuple[int, float]:
+        """Steps done and the last hundred steps' mean L1."""
+        parameters = [*self.encoder.parameters(), *self.decoder.parameters()]
+        optimiser = torch.optim.AdamW(parameters, self.rate, betas=(0.9, 0.95), weight_decay=1e-4)
+        started, step, recent, said = time.monotonic(), 0, [1.0], 0.0
+        while (passed := time.monotonic() - started) < seconds:
+            share = passed / seconds
+            for group in optimiser.param_groups:
+                group["lr"] = self.rate * min((step + 1) / 100, 0.5 + 0.5 * math.cos(math.pi * share))
+            video = self.cuts(clips)
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+                latent = self.encoder(video)
+                found = self.decoder(latent + 0.05 * torch.randn_like(latent))
+            loss = (found.float() - video).abs().mean()
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(parameters, 1.0)
+            optimiser.step()
+            step, recent = step + 1, [*recent[-99:], float(loss.detach())]
+            if passed - said > 20:
+                said = passed
+                print(f"{passed:6.0f} s  step {step}  L1 {sum(recent) / len(recent):.4f}", file=sys.stderr, flush=True)
+        return step, sum(recent) / len(recent)
+
+    @torch.no_grad()
+    def encode(self, frames: Tensor) -> np.ndarray:
+        """The latent (1, C, t, h, w) of frames (T, H, W, 3)."""
+        latent: np.ndarray = self.encoder(_to_video(frames[None].to(self.device))).cpu().numpy()
+        return latent
+
+    @torch.no_grad()
+    def decode(self, latent: np.ndarray) -> np.ndarray:
+        """What a bundle's artifact does: a video (1, 3, T, H, W), float32."""
+        video: np.ndarray = self.decoder(torch.from_numpy(latent).to(self.device)).float().cpu().numpy()
+        return video
+
+
+def measure(trainer: Trainer, clip: Tensor) -> tuple[list[Seam], dict[tuple[int, int], Shown]]:
+    """Each overlap's seams on a clip, and a frame of the original, of the whole decode and of the tiled one."""
+    tile, rows, shown = trainer.tile[2:], [], {}
+    for time_overlap in range(1 if trainer.how.causal else 0, max(tile[0] // 2, 1) + 1):
+        for space_overlap in range(min(tile[1:]) // 2 + 1):
+            overlap = (time_overlap, space_overlap)
+            free = [side - o for side, o in zip(tile, (time_overlap, space_overlap, space_overlap), strict=True)]
+            size = tuple(side + 2 * step for side, step in zip(tile, free, strict=True))
+            frames, height, width = _video_size(size, trainer.how)
+            truth = clip[:frames, :height, :width].numpy()
+            if truth.shape[:3] != (frames, height, width):
+                sys.exit(f"{frames} frames of {width} x {height} are needed, the test clip has {tuple(clip.shape)}")
+            latent = trainer.encode(clip[:frames, :height, :width])
+            whole, tiled = (
+                np.concatenate(list(decode_tiles(trainer.decode, latent, shape, trainer.how, overlap)))
+                for shape in (latent.shape, trainer.tile)
+            )
+            rows.append(_seam(overlap, size, truth, whole, tiled, math.prod(tile) / math.prod(free)))
+            middle = frames // 2
+            shown[overlap] = (truth[middle], whole[middle], tiled[middle])
+    return rows, shown
+
+
+def _seam(
+    overlap: tuple[int, int],
+    size: tuple[int, ...],
+    truth: np.ndarray,
+    whole: np.ndarray,
+    tiled: np.ndarray,
+    work: float,
+) -> Seam:
+    whole_db, tiled_db = psnr_db(whole, truth), psnr_db(tiled, truth)
+    frames = zip(truth, whole, tiled, strict=True)
+    worst = max(psnr_db(whole_frame, true) - psnr_db(tiled_frame, true) for true, whole_frame, tiled_frame in frames)
+    figures = (whole_db, tiled_db, whole_db - tiled_db, psnr_db(tiled, whole), worst, work)
+    return Seam(overlap, size, *(round(value, 3) for value in figures))
+
+
+def psnr_db(a: np.ndarray, b: np.ndarray) -> float:
+    """Of uint8 images; identical ones count as 99 dB."""
+    error = float(np.mean((a.astype(np.float32) - b.astype(np.float32)) ** 2, dtype=np.float64))
+    return 10 * math.log10(255**2 / error) if error else 99.0
+
+
+def _video_size(latent: tuple[int, ...], how: DecodeVideo) -> tuple[int, int, int]:
+    frames = (latent[0] - 1) * how.scale[0] + 1 if how.causal else latent[0] * how.scale[0]
+    return frames, latent[1] * how.scale[1], latent[2] * how.scale[2]
+
+
+def _to_video(frames: Tensor) -> Tensor:
+    return frames.permute(0, 4, 1, 2, 3).float() / 127.5 - 1
+
+
+def picture(shown: dict[tuple[int, int], Shown], rows: list[Seam]) -> Image.Image:
+    """The middle frame of original, whole and tiled, with its difference to the whole; a line an overlap."""
+    height, width = max(s[0].shape[0] for s in shown.values()), max(s[0].shape[1] for s in shown.values())
+    canvas = Image.new("RGB", (4 * width, (height + 20) * len(rows)), (255, 255, 255))
+    pen, font = ImageDraw.Draw(canvas), ImageFont.load_default(13)
+    for index, row in enumerate(rows):
+        truth, whole, tiled = shown[row.overlap]
+        far = np.clip(np.abs(tiled.astype(np.float32) - whole) * 8, 0, 255).astype(np.uint8)
+        texts = ("original", f"whole  {row.whole_db:.2f} dB", f"overlap {row.overlap}  {row.tiled_db:.2f} dB", "x 8")
+        for column, (frame, text) in enumerate(zip((truth, whole, tiled, far), texts, strict=True)):
+            canvas.paste(Image.fromarray(frame), (column * width, index * (height + 20) + 20))
+            pen.text((column * width + 4, index * (height + 20) + 2), text, fill=(0, 0, 0), font=font)
+    return canvas
+
+
+def main() -> None:
+    """Train, measure, print a markdown table, write JSON and picture."""
+    options = _options()
+    spec = MODELS[options.name]
+    how = DecodeVideo(input="latent", output="video", scale=spec.scale, causal=spec.causal)
+    tile = (1, *options.tile) if options.tile else (1, *spec.shape)
+    clips = read_clips(
+        options.clips, lambda name: options.test_side if name == options.test else options.side, options.frames
+    )
+    if options.pack:
+        return pack(clips, options.pack)
+    if options.test not in clips:
+        sys.exit(f"no clip {options.test!r}; there are {', '.join(clips)}")
+    frames, height, width = _video_size(tuple(options.cut or tile[2:]), how)
+    small = {n for n, c in clips.items() if any(h < w for h, w in zip(c.shape, (frames, height, width), strict=False))}
+    learnt = [clip for name, clip in clips.items() if name not in {options.test, *small}]
+    print(f"{len(learnt)} clips to train on, {len(small)} too small left out", file=sys.stderr)
+    torch.set_num_threads(options.threads)
+    trainer = Trainer(options, how, tile)
+    steps, loss = trainer.train(learnt, options.minutes * 60)
+    trainer.decoder.eval()
+    rows, shown = measure(trainer, clips[options.test])
+    result = {
+        "name": options.name, "tile": tile, "clip": options.test, "widths": options.widths,
+        "resnets": options.resnets, "parameters": sum(p.numel() for p in trainer.decoder.parameters()),
+        "steps": steps, "l1": loss, "minutes": options.minutes, "device": options.device,
+        "seams": [asdict(row) for row in rows],
+    }  # fmt: skip
+    if options.out:
+        options.out.with_suffix(".json").write_text(json.dumps(result, indent=2) + "\n")
+        picture(shown, rows).save(options.out.with_suffix(".png"))
+    print(f"{options.name}, tile {tile[2:]}, {steps} steps, L1 {loss:.4f}\n")
+    print(
+        "| overlap time, space | whole, dB | tiled, dB | lost, dB | worst frame lost, dB | tiled to whole, dB | work |"
+    )
+    print("|---|---|---|---|---|---|---|")
+    for row in rows:
+        print(
+            f"| {row.overlap[0]}, {row.overlap[1]} | {row.whole_db:.2f} | {row.tiled_db:.2f} | {row.lost_db:.3f} | "
+            f"{row.worst_frame_lost_db:.2f} | {row.tiled_against_whole_db:.2f} | {row.work:.2f}x |"
+        )
+
+
+def _options() -> argparse.Namespace:
+    def numbers(text: str) -> list[int]:
+        return [int(word) for word in text.split(",")]
+
+    names = [name for name, spec in MODELS.items() if spec.task == "decode_video"]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clips", type=Path, required=True, help=".tar or folder of videos, or a .zip of --pack")
+    parser.add_argument("--pack", type=Path, help="write the clips' frames to this .zip and stop")
+    parser.add_argument("--name", choices=names, default="turbo_vaed_hunyuan")
+    parser.add_argument("--widths", type=numbers, help="of the four up blocks, such as 64,48,32,16")
+    parser.add_argument("--resnets", type=numbers, help="of the middle and the four up blocks, such as 1,1,1,1,1")
+    parser.add_argument("--tile", type=numbers, help="C,t,h,w; the registry's by default")
+    parser.add_argument("--cut", type=numbers, help="t,h,w of the latents trained on; the tile's by default")
+    parser.add_argument("--test", default="vtest", help="the clip that is measured and not trained on")
+    parser.add_argument("--side", type=int, default=192, help="short side of the frames, in pixels")
+    parser.add_argument("--test-side", type=int, default=384, help="the same of the test clip")
+    parser.add_argument("--frames", type=int, default=65, help="of each clip, at most")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--minutes", type=float, default=8)
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--rate", type=float, default=5e-4)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, help="OUT.json and OUT.png")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
