@@ -112,7 +112,7 @@ def conv3d(
 @rule(aten.pixel_shuffle.default)
 def pixel_shuffle(x: Value, factor: int) -> Value | None:
     """Of each picture."""
-    if _video(x):
+    if isinstance(x, Tensor) and _video(x):
         x = Frames.of(x, time_first=True)
     if not isinstance(x, Frames) or not x.time_first:
         return None

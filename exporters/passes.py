@@ -5,7 +5,7 @@ A pass is one decorated function that computes an operator in other operators; i
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -16,6 +16,8 @@ from exporters.base import operators
 from exporters.frames import fold_time
 
 aten = torch.ops.aten
+NOT_THIS_ONE = cast(Tensor, NotImplemented)
+"""What a rewrite answers to leave an operator as it is."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,7 @@ def channel_mean(
     after:  conv2d, weight (1, C, 1, 1) of 1 / C -> (N, 1, H, W)
     """
     if x.dim() != 4 or not keepdim or not dim or [each % 4 for each in dim] != [1] or dtype is not None:
-        return NotImplemented
+        return NOT_THIS_ONE
     return F.conv2d(x, torch.full((1, x.shape[1], 1, 1), 1.0 / x.shape[1], dtype=x.dtype))
 
 
@@ -144,7 +146,7 @@ def pixel_shuffle(x: Tensor, upscale_factor: int) -> Tensor:
     after:  (N * T, C, H, W) -> pixel_shuffle -> (N, T, C / r^2, H * r, W * r)
     """
     if x.dim() < 5:
-        return NotImplemented
+        return NOT_THIS_ONE
     shuffled = F.pixel_shuffle(x.flatten(0, -4), upscale_factor)
     return shuffled.reshape(*x.shape[:-3], *shuffled.shape[1:])
 

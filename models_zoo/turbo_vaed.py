@@ -167,7 +167,7 @@ class Upsampler2d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, T, H, W) to (N, C / 4, T, 2 * H, 2 * W)."""
         y: Tensor = F.pixel_shuffle(self.conv(x.transpose(1, 2).flatten(0, 1)), 2)
-        return y.unflatten(0, (x.shape[0], x.shape[2])).transpose(1, 2)
+        return y.reshape(x.shape[0], x.shape[2], *y.shape[1:]).transpose(1, 2)
 
 
 class MiddleBlock(nn.Module):

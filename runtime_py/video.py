@@ -94,7 +94,7 @@ def decode_tiles(
     starts = [_starts(n, t, o) for n, t, o in zip(padded.shape[1:], tile[2:], steps, strict=True)]
     height, width = size[1] * how.scale[1], size[2] * how.scale[2]
     frames = how.scale[0] * (size[0] - 1) + 1 if how.causal else how.scale[0] * size[0]
-    for chunk in _join(_chunks(run, padded, starts, tile, how), starts[0], how.scale[0]):
+    for chunk in _join(_chunks(run, padded, starts, tile, how), starts[0], how):
         part = chunk[:frames, :height, :width]
         frames -= len(part)
         if len(part):
@@ -131,16 +131,17 @@ def _chunks(
         yield first, chunk
 
 
-def _join(chunks: Iterator[Chunk], starts: list[int], rate: int) -> Iterator[Floats]:
+def _join(chunks: Iterator[Chunk], starts: list[int], how: DecodeVideo) -> Iterator[Floats]:
     """The chunks one after the other, blended over the frames that they share.
 
     Frame 0 of a chunk that starts at step s is frame `rate` * s of the video, for causal decoders too: there the
-    first step of a chunk gives the last frame of its group.
+    first step of a chunk gives the last frame of its group. It was decoded as if the video began there, so the
+    chunk before, which knows better, gives that frame alone.
     """
-    held, begun = np.empty((0, 0, 0, 0), np.float32), 0
+    held, begun, rate = np.empty((0, 0, 0, 0), np.float32), 0, how.scale[0]
     weights: list[Floats] = []
     for index, (start, frames) in enumerate(chunks):
-        weights = weights or _ramps([first * rate for first in starts], len(frames))
+        weights = weights or _ramps([first * rate for first in starts], len(frames), int(how.causal))
         frames *= weights[index][:, None, None, None]
         shared = len(held) - (start * rate - begun) if index else 0
         if index:
@@ -156,14 +157,17 @@ def _starts(length: int, tile: int, overlap: int) -> list[int]:
     return [round(index * (length - tile) / max(count - 1, 1)) for index in range(count)]
 
 
-def _ramps(starts: list[int], length: int) -> list[Floats]:
-    """Weights (length,) of tiles that begin at `starts`: they rise and fall where tiles overlap, and sum to 1."""
+def _ramps(starts: list[int], length: int, mute: int = 0) -> list[Floats]:
+    """Weights (length,) of tiles that begin at `starts`: they rise and fall where tiles overlap, and sum to 1.
+
+    The first `mute` values of every tile but the first weigh nothing.
+    """
     ramps, total = [], np.zeros(starts[-1] + length, np.float32)
     for index, start in enumerate(starts):
         weights = np.ones(length, np.float32)
         if index:
             shared = starts[index - 1] + length - start
-            weights[:shared] *= np.arange(1, shared + 1, dtype=np.float32) / (shared + 1)
+            weights[:shared] *= np.arange(1 - mute, shared + 1 - mute, dtype=np.float32).clip(0) / (shared + 1 - mute)
         if index + 1 < len(starts):
             shared = start + length - starts[index + 1]
             weights[length - shared :] *= np.arange(shared, 0, -1, dtype=np.float32) / (shared + 1)
