@@ -1,60 +1,24 @@
-"""`sdk.evaluate`: a process a target, one after the other, then the metrics of all on the same samples."""
+"""`evaluate`: every artifact on the same samples, each in a process of its own, then all scored alike."""
 
 import os
-import subprocess
-import sys
 import tempfile
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
-from runtime_py.bundle import open_bundle
-from runtime_py.errors import SdkError
+from runtime_py.bundle import Bundle, open_bundle
+from runtime_py.errors import SdkError, unknown_name
+from runtime_py.manifest import Artifact
 from sdk.evaluate.datasets import BadData, Dataset, read_dataset
-from sdk.evaluate.metrics import MAIN, Prediction, score
-from sdk.evaluate.worker import EvalJob
+from sdk.evaluate.messages import Answer, EvalJob
+from sdk.evaluate.processes import Run, Watch, run_all
+from sdk.evaluate.results import MAIN, PYTORCH, EvalResult, EvalRow
+from sdk.evaluate.saving import save_predictions
+from sdk.evaluate.scoring import score
 
-POLL_SECONDS = 0.1
-Watch = Callable[[str, int, int], None]
-"""Told of a target, how many samples it answered, and how many there are."""
-
-
-@dataclass(frozen=True)
-class EvalRow:
-    """One target's metrics (shares of 1, `psnr_db` in dB) and its drop against PyTorch's in the main one."""
-
-    target: str
-    precision: str
-    status: str
-    images: int = 0
-    seconds: float = 0.0
-    metrics: dict[str, float] = field(default_factory=dict)
-    drop: float | None = None
-    error: dict[str, str] | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Flat, for `--json`."""
-        own = {"target": self.target, "precision": self.precision, "status": self.status}
-        rest = {"drop": self.drop, "images": self.images, "seconds": round(self.seconds, 2), "error": self.error}
-        return own | self.metrics | rest
-
-
-@dataclass(frozen=True)
-class EvalResult:
-    """PyTorch's row, where there is one, and then each target's. `left_out` says which files could not be read."""
-
-    task: str
-    rows: tuple[EvalRow, ...]
-    left_out: tuple[str, ...]
-
-    @property
-    def ok(self) -> bool:
-        """Whether every target answered; PyTorch's own row may be missing."""
-        return all(row.error is None for row in self.rows if row.target != "pytorch")
+__all__ = ["EvalResult", "EvalRow", "evaluate"]
 
 
 def evaluate(
@@ -66,110 +30,99 @@ def evaluate(
     targets: str | Sequence[str] = "all",
     limit: int | None = None,
     threads: int | None = None,
+    jobs: int = 1,
     model: str = "",
     weights: str = "",
     pytorch: bool = True,
+    save: str | os.PathLike[str] | None = None,
     watch: Watch = lambda *_: None,
 ) -> EvalResult:
-    """Score every artifact of `bundle` in its own runtime on the same samples.
+    """Score every artifact of `bundle` on `data`, each in its own runtime, beside PyTorch.
 
-    `data` is a folder (or .zip) with a folder for each class, a COCO json (its images beside it or in `images`),
-    or a folder of .npz with `latent` and `video`. Raises SdkError where nothing could start.
+    `data` is a folder (or a .zip of one) with a folder for each class, COCO's instances json (its images in `images`,
+    or beside it), or a folder of .npz with `latent` (C, t, h, w) float32 and `video` (T, H, W, 3) uint8. `model` and
+    `weights` say how to build PyTorch's network where the bundle cannot. What cannot be read is left out of every
+    row. A target that fails is in the result with its error; SdkError is raised where nothing could start.
     """
     opened = open_bundle(bundle)
-    artifacts = {artifact.target: artifact for artifact in opened.manifest.artifacts}
-    names = _names(targets, list(artifacts))
-    threads = threads or os.cpu_count() or 1
-    with tempfile.TemporaryDirectory() as work:
+    chosen = _chosen(opened, targets)
+    if not chosen and not pytorch:
+        raise SdkError("there is nothing to run", expected="a target, or PyTorch")
+    with tempfile.TemporaryDirectory(prefix="sdk-eval-") as place:
+        work = Path(place)
+        (work / "images").mkdir()
         dataset = read_dataset(
-            opened.manifest, Path(data), Path(images) if images else None, Path(classes) if classes else None,
-            limit, Path(work, "unpacked"),
-        )  # fmt: skip
-        answers = {}
-        for name in (["pytorch"] if pytorch else []) + names:
-            job = EvalJob(
-                str(bundle), name, threads, [(sample.key, sample.file) for sample in dataset.samples], model, weights
-            )
-            answers[name] = _run(job, Path(work), watch)
-        bad = {key: why for found in answers.values() for key, why in found.unread.items()}
-        if len(bad) == len(dataset.samples):
-            raise BadData(f"none of {len(bad)} files could be read; the first: {next(iter(bad.values()))}")
-        rows = [
-            _row(name, answers[name], opened.manifest.task, dataset, set(bad), artifacts.get(name)) for name in answers
-        ]
-    return EvalResult(opened.manifest.task, _with_drops(rows, MAIN[opened.manifest.task]), tuple(bad.values()))
+            opened.manifest,
+            Path(data),
+            images=Path(images) if images else None,
+            classes=Path(classes) if classes else None,
+            limit=limit,
+            work=work / "images",
+        )
+        (work / "samples.json").write_bytes(msgspec.json.encode(dataset.samples))
+        common = {
+            "bundle": str(opened.path.resolve()),
+            "samples": str(work / "samples.json"),
+            "threads": threads or max(1, (os.cpu_count() or 1) // jobs),
+        }
+        runs = [_run(dataset, work, index, opened.manifest.artifacts[index], common) for index in chosen]
+        if pytorch:
+            job = EvalJob(artifact=None, model=model, weights=weights, **common)  # type: ignore[arg-type]
+            runs.insert(0, Run(PYTORCH, job, len(dataset.samples), work / PYTORCH))
+        run_all(runs, jobs, watch)
+        return _result(opened, dataset, runs, Path(save) if save else None)
 
 
-@dataclass(frozen=True)
-class _Answers:
-    found: dict[int, Prediction]
-    unread: dict[int, str]
-    error: dict[str, str] | None
-    seconds: float
-
-
-def _run(job: EvalJob, work: Path, watch: Watch) -> _Answers:
-    """One worker from its start to its end, told of as it goes."""
-    job_file, out = work / f"{job.target}.json", work / f"{job.target}.jsonl"
-    job_file.write_bytes(msgspec.json.encode(job))
-    out.touch()
-    started, done = time.monotonic(), 0
-    with (work / f"{job.target}.log").open("w+") as log:
-        command = [sys.executable, "-m", "sdk.evaluate.worker", str(job_file), str(out)]
-        process = subprocess.Popen(command, stdout=log, stderr=log)
-        try:
-            while process.poll() is None:
-                done = out.read_bytes().count(b"\n")
-                watch(job.target, min(done, len(job.samples)), len(job.samples))
-                time.sleep(POLL_SECONDS)
-        finally:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
-    found, unread = dict[int, Prediction](), dict[int, str]()
-    fatal: dict[str, str] | None = None
-    for line in out.read_bytes().splitlines():
-        row = msgspec.json.decode(line)
-        if "fatal" in row:
-            fatal = row["fatal"]
-        elif "error" in row:
-            unread[row["key"]] = row["error"]
-        else:
-            found[row["key"]] = row
-    if fatal is None and len(found) + len(unread) < len(job.samples):
-        code = process.returncode
-        fatal = SdkError(f"the process of {job.target} ended with code {code} after {len(found)} answers").to_dict()
-    watch(job.target, len(job.samples), len(job.samples))
-    return _Answers(found, unread, fatal, time.monotonic() - started)
-
-
-def _row(name: str, answers: _Answers, task: str, dataset: Dataset, left_out: set[int], artifact: Any) -> EvalRow:
-    precision = artifact.precision if artifact else "fp32"
-    if answers.error is not None:
-        return EvalRow(name, precision, "failed", seconds=answers.seconds, error=answers.error)
-    kept = {key: row for key, row in answers.found.items() if key not in left_out}
-    status = artifact.status if artifact else "executed"
-    return EvalRow(name, precision, status, len(kept), answers.seconds, score(task, dataset, kept))
-
-
-def _with_drops(rows: list[EvalRow], main: str) -> tuple[EvalRow, ...]:
-    from dataclasses import replace
-
-    reference = next((row.metrics for row in rows if row.target == "pytorch" and row.metrics), None)
-    if reference is None:
-        return tuple(rows)
-    return tuple(
-        replace(row, drop=reference[main] - row.metrics[main]) if row.metrics and row.target != "pytorch" else row
-        for row in rows
-    )
-
-
-def _names(targets: str | Sequence[str], present: list[str]) -> list[str]:
-    from runtime_py.errors import unknown_name
-
+def _chosen(bundle: Bundle, targets: str | Sequence[str]) -> list[int]:
+    """Places in the manifest of the artifacts of `targets`."""
+    present = [artifact.target for artifact in bundle.manifest.artifacts]
     names = targets.split(",") if isinstance(targets, str) else list(targets)
     names = present if names == ["all"] else [name.strip() for name in names]
     for name in names:
         if name not in present:
-            raise unknown_name("target of this bundle", name, present)
-    return names
+            raise unknown_name("target of this bundle", name, sorted(set(present)))
+    return [index for index, target in enumerate(present) if target in names]
+
+
+def _run(dataset: Dataset, work: Path, index: int, artifact: Artifact, common: dict[str, object]) -> Run:
+    job = EvalJob(artifact=index, **common)  # type: ignore[arg-type]
+    name = artifact.target if artifact.precision == "fp32" else f"{artifact.target} {artifact.precision}"
+    return Run(name, job, len(dataset.samples), work / str(index))
+
+
+def _result(bundle: Bundle, dataset: Dataset, runs: list[Run], save: Path | None) -> EvalResult:
+    names = {sample.key: sample.name for sample in dataset.samples}
+    unread = {key: why for run in runs for key, why in sorted(run.unread.items())}
+    if not set(names) - set(unread):
+        first = next(iter(dataset.damaged or unread.values()), "there are none")
+        raise BadData(f"none of {len(names) + len(dataset.damaged)} samples could be read; the first: {first}")
+    rows = [_row(bundle, dataset, run, set(unread)) for run in runs]
+    main = MAIN[bundle.manifest.task]
+    reference = next((row.metrics.get(main) for row in rows if row.target == PYTORCH), None)
+    if reference is not None:
+        rows = [row if row.target == PYTORCH or not row.metrics else _with_drop(row, reference, main) for row in rows]
+    if save is not None:
+        scored = [(row, _kept(run, set(unread))) for row, run in zip(rows, runs, strict=True) if row.metrics]
+        save_predictions(save, dataset, scored)
+    return EvalResult(bundle.manifest.task, tuple(rows), (*dataset.damaged, *unread.values()), dataset.notes)
+
+
+def _row(bundle: Bundle, dataset: Dataset, run: Run, unread: set[int]) -> EvalRow:
+    at = run.job.artifact
+    artifact = None if at is None else bundle.manifest.artifacts[at]
+    row = EvalRow(artifact.target if artifact else PYTORCH, artifact.precision if artifact else "fp32", "failed")
+    if run.error is not None or run.loaded is None:
+        return replace(row, seconds=run.seconds, error=run.error)
+    row = replace(row, status=run.loaded.status, reason=run.loaded.reason)
+    if row.reason:
+        return row
+    images = len(dataset.samples) - len(unread)
+    return replace(row, images=images, seconds=run.seconds, score=score(dataset, _kept(run, unread)))
+
+
+def _kept(run: Run, unread: set[int]) -> Iterator[Answer]:
+    return (answer for answer in run.answers() if answer.key not in unread)
+
+
+def _with_drop(row: EvalRow, reference: float, main: str) -> EvalRow:
+    return replace(row, drop=reference - row.metrics[main])

@@ -1,111 +1,128 @@
-"""The process that answers all samples with one artifact: `python -m sdk.evaluate.worker JOB.json ANSWERS.jsonl`."""
+"""The process that answers all samples with one artifact: `python -m sdk.evaluate.worker JOB.json LINES.jsonl`.
+
+Runtimes crash and change global state. Samples are read one by one, so that memory does not grow with their number.
+"""
 
 import os
 import sys
+import threading
+import time
 import traceback
+import warnings
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING
 
 import msgspec
-import numpy as np
 
 from runtime_py.errors import SdkError
-from runtime_py.manifest import Classify, DecodeVideo, Detect
-from sdk.evaluate.datasets import BadData
+from sdk.evaluate.datasets import Sample
+from sdk.evaluate.messages import Answer, Done, EvalJob, Failed, Loaded, Unread
 
 if TYPE_CHECKING:
     from runtime_py.session import Session
 
-EVALUATION_CONFIDENCE = 0.001
-"""COCO's curve wants every box that could be right."""
-
-
-class EvalJob(msgspec.Struct, frozen=True):
-    """One target (or `pytorch`) of a bundle, and (key, file) of each sample."""
-
-    bundle: str
-    target: str
-    threads: int
-    samples: list[tuple[int, str]]
-    model: str = ""
-    weights: str = ""
+Write = Callable[[msgspec.Struct], None]
 
 
 def main() -> None:
-    """Write a line a sample: its key with the prediction, or with the error that left it out; `fatal` at last."""
+    """Answer a job; each line is on disk before the next sample is read."""
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    warnings.simplefilter("ignore")  # a runtime's deprecations are not the user's business
     job = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=EvalJob)
-    with open(sys.argv[2], "w", encoding="utf-8", buffering=1) as out:
+    with open(sys.argv[2], "wb", buffering=0) as lines:
+
+        def write(message: msgspec.Struct) -> None:
+            lines.write(msgspec.json.encode(message) + b"\n")
+
         try:
-            _answer_all(job, out)
+            _answer_all(job, write)
         except SdkError as error:
-            _line(out, {"fatal": error.to_dict()})
-        except Exception as error:  # whatever a runtime raises is this target's failure
+            write(Failed(error.to_dict()))
+        except Exception as error:  # whatever a runtime raises becomes this target's failure
             traceback.print_exc()
-            _line(out, {"fatal": SdkError(f"{type(error).__name__}: {error}").to_dict()})
+            reason = f"{type(error).__name__}: {error}"
+            write(Failed({"id": "worker-failed", "given": reason[:2000], "expected": "", "hint": ""}))
+    sys.stdout.flush()
+    sys.stderr.flush()
     os._exit(0)  # some runtimes hang or crash in their exit handlers, after the answers are safe
 
 
-def _answer_all(job: EvalJob, out: TextIO) -> None:
+def _end_with(parent: int) -> None:
+    """End when the parent is gone, however it went."""
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os._exit(1)
+
+
+def _answer_all(job: EvalJob, write: Write) -> None:
     from runtime_py.preprocess import BadImage
+    from runtime_py.video import BadLatent
+    from sdk.evaluate.answers import answer_of
+    from sdk.evaluate.datasets import BadData
 
-    with _session(job) as session:
-        for key, file in job.samples:
-            try:
-                _line(out, {"key": key, **_predict(session, file)})
-            except (BadImage, BadData) as error:
-                _line(out, {"key": key, "error": error.given})
-
-
-def _session(job: EvalJob) -> "Session":
-    if job.target == "pytorch":
-        from sdk.evaluate.reference import torch_session
-
-        return torch_session(job.bundle, job.model, job.weights, job.threads)
-    from sdk.interpreted import load_anywhere
-
-    if job.target == "coreml":
-        import torch
-
-        torch.set_num_threads(job.threads)
-    return load_anywhere(job.bundle, job.target, job.threads)
+    samples = msgspec.json.decode(Path(job.samples).read_bytes(), type=list[Sample])
+    session, loaded = _session(job)
+    write(loaded)
+    started = time.monotonic()
+    if session is not None:
+        with session:
+            answer: Callable[[Sample], Answer] = answer_of(session)
+            for sample in samples:
+                try:
+                    write(answer(sample))
+                except (BadImage, BadData, BadLatent) as error:
+                    write(Unread(sample.key, error.given.replace(sample.file, sample.name)))
+    write(Done(time.monotonic() - started))
 
 
-def _predict(session: "Session", file: str) -> dict[str, Any]:
-    from runtime_py.detection import detections
-    from runtime_py.preprocess import decode_image, placed
+def _session(job: EvalJob) -> "tuple[Session | None, Loaded]":
+    """The artifact in its own runtime, Core ML's in the interpreter elsewhere, or why there is none."""
+    from runtime_py.bundle import check_files, open_bundle
+    from runtime_py.engines import available, load_engine
+    from runtime_py.session import Session
 
-    before, after = session.spec.preprocessing, session.spec.postprocessing
-    if isinstance(after, DecodeVideo):
-        return _compare_clip(session, file)
-    assert before is not None  # the bundle's own check
-    array, place = placed(decode_image(file), before)
-    assert isinstance(after, Classify | Detect)  # a raw bundle was refused before
-    output = session.run({before.input: array})[after.output]
-    if isinstance(after, Classify):
-        return {"top5": np.argsort(-output.ravel(), kind="stable")[:5].tolist()}
-    how = msgspec.structs.replace(after, confidence_threshold=EVALUATION_CONFIDENCE, multi_label=True)
-    rows = detections(output, how, session.spec.labels, place)
-    sides = np.concatenate((rows.boxes[:, :2], rows.boxes[:, 2:] - rows.boxes[:, :2]), 1)
-    found = zip(rows.class_ids.tolist(), rows.scores.tolist(), sides.tolist(), strict=True)
-    return {"boxes": [list(row) for row in found]}
+    bundle = open_bundle(job.bundle)
+    if job.artifact is None:
+        return _reference(job)
+    artifact = bundle.manifest.artifacts[job.artifact]
+    check_files(bundle, [artifact])
+    path, why_not = bundle.file(artifact), available(artifact.target)
+    if why_not is None:
+        engine = load_engine(artifact.target).load(path, artifact, bundle.manifest, job.threads)
+        return Session(bundle, artifact, engine, ""), Loaded("executed")
+    if artifact.target != "coreml":
+        return None, Loaded("converted", why_not)
+    import torch
 
+    from sdk.interpreted import Interpreted, Uninterpretable
 
-def _compare_clip(session: "Session", file: str) -> dict[str, Any]:
-    from sdk.evaluate.metrics import psnr_db, ssim
-
+    torch.set_num_threads(job.threads)
     try:
-        with np.load(file, allow_pickle=False) as arrays:
-            latent, truth = arrays["latent"].astype(np.float32), arrays["video"]
-    except (OSError, ValueError, KeyError) as error:
-        raise BadData(f"{file}: {error}", expected="arrays `latent` and `video`") from error
-    frames = session.decode(latent).frames
-    if frames.shape != truth.shape or truth.dtype != np.uint8:
-        raise BadData(f"{file}: a video {truth.dtype} {truth.shape} of a latent that gives {frames.shape}")
-    return {"psnr_db": psnr_db(frames, truth), "ssim": ssim(frames, truth)}
+        interpreted = Interpreted(path, artifact, bundle.manifest)
+    except Uninterpretable as error:
+        return None, Loaded("converted", f"{error.given}; {error.hint} executes it")
+    return Session(bundle, artifact, interpreted, ""), Loaded("interpreted")
 
 
-def _line(out: TextIO, row: dict[str, Any]) -> None:
-    out.write(msgspec.json.encode(row).decode() + "\n")
+def _reference(job: EvalJob) -> "tuple[Session | None, Loaded]":
+    """PyTorch; what cannot be built again is a failure only where the user said how to."""
+    import torch
+
+    from runtime_py.bundle import check_files, open_bundle
+    from sdk.evaluate.reference import AnotherNetwork, torch_session
+
+    torch.set_num_threads(job.threads)
+    bundle = open_bundle(job.bundle)
+    check_files(bundle, [])
+    try:
+        return torch_session(bundle, job.model, job.weights), Loaded("executed")
+    except AnotherNetwork:
+        raise
+    except SdkError as error:
+        if job.model or job.weights:
+            raise
+        return None, Loaded("missing", error.given + (f"; {error.hint}" if error.hint else ""))
 
 
 if __name__ == "__main__":
