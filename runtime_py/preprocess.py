@@ -104,7 +104,8 @@ def placed(image: Image.Image, how: Preprocessing) -> tuple[npt.NDArray[np.float
     table = _table(how.mean_values, how.scale_values)
     out = np.empty((1, 3, how.height, how.width), np.float32)
     for channel in range(3):
-        np.take(table[channel], pixels[..., channel], out=out[0, channel])
+        # every byte is inside the table: "clip" only spares numpy a second look at each
+        np.take(table[channel], pixels[..., channel], out=out[0, channel], mode="clip")
     return out, place
 
 
@@ -182,7 +183,9 @@ def _upright(image: Image.Image, name: str) -> Image.Image:
         rgb = _eight_bits(image, name).convert("RGB")
     except DECODER_ERRORS as error:
         raise _damaged(name, error) from error
-    return rgb if turn is None else rgb.transpose(turn)
+    upright = rgb if turn is None else rgb.transpose(turn)
+    upright.info = {}  # Pillow hands the tag on, and whoever decodes the result again would turn it twice
+    return upright
 
 
 def _eight_bits(image: Image.Image, name: str) -> Image.Image:

@@ -90,12 +90,13 @@ class Session:
         outputs = self.run({before.input: array})
         return detections(outputs[after.output], after, self.spec.labels, place)
 
-    def decode(self, latent: Array, overlap: tuple[int, int] | None = None) -> Video:
+    def decode(self, latent: Array, overlap: tuple[int, int] | None = None, fps: float = 24.0) -> Video:
         """The video of a latent (C, t, h, w) or (1, C, t, h, w), float32, of any length and size.
 
-        See `decode_chunks`, which holds one chunk at a time.
+        `fps` is how fast it is meant to be shown, which a latent does not tell. See `decode_chunks`, which holds one
+        chunk at a time.
         """
-        return Video(np.concatenate(list(self.decode_chunks(latent, overlap))))
+        return Video(np.concatenate(list(self.decode_chunks(latent, overlap))), fps)
 
     def decode_chunks(self, latent: Array, overlap: tuple[int, int] | None = None) -> Iterator[Frames]:
         """Frames (T, H, W, 3), uint8, of a latent of any length and size, chunk by chunk.

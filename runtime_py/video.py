@@ -1,22 +1,30 @@
 """From a latent of any size to frames: tiles overlap in space, chunks in time, and are blended where they meet."""
 
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from os import PathLike
+from fractions import Fraction
+from importlib import import_module
+from itertools import pairwise
+from os import PathLike, getpid
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from runtime_py.errors import SdkError
+from runtime_py.errors import SdkError, missing_extra
 from runtime_py.manifest import DecodeVideo
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float32]
 Frames = npt.NDArray[np.uint8]
-FORMATS = (".gif", ".webp", ".png")
+MOVING = {".gif": "GIF", ".webp": "WEBP", ".png": "PNG", ".apng": "PNG"}
+SPACE_OVERLAP = 4
+"""Steps of the latent. Decoders that tests/benchmarks/seam.py trained gain nothing from more, which only costs work."""
 
 
 class BadLatent(SdkError):
@@ -48,24 +56,99 @@ class Video:
         return {"frames": count, "height": height, "width": width, "fps": self.fps}
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write an animated .webp (lossless), .png or .gif, beside its final name first. Raises SdkError."""
+        """Write an animated .webp or .png (both lossless) or .gif, an .mp4, or, without suffix, a folder of PNGs.
+
+        It is written beside its final name and renamed. Raises SdkError, or MissingExtra for .mp4 without PyAV.
+        """
         path = Path(path)
-        if path.suffix.lower() not in FORMATS:
-            raise SdkError(f"{path.name} for a video", expected=f"one of {', '.join(FORMATS)}")
-        images = [Image.fromarray(frame) for frame in self.frames]
-        beside = path.with_name(f".{path.stem}.part{path.suffix}")
+        suffix = path.suffix.lower()
+        if suffix not in (*MOVING, ".mp4", ""):
+            raise SdkError(f"{path.name} for a video", expected=f"one of {', '.join(MOVING)}, .mp4, or no suffix")
+        if not len(self):
+            raise SdkError(f"{path.name} would hold no frame", expected="a video of one frame or more")
+        if not suffix and path.exists():
+            raise SdkError(f"{path} exists already", expected="a new folder for the frames")
+        beside = path.with_name(f".{path.stem}.{getpid()}{path.suffix}")
         try:
-            images[0].save(
-                beside,
-                save_all=True,
-                append_images=images[1:],
-                duration=round(1000 / self.fps),
-                loop=0,
-                lossless=True,  # only .webp asks
-            )
-            beside.rename(path)
+            if suffix == "":
+                _write_folder(self, beside)
+            elif suffix == ".mp4":
+                _write_mp4(self, beside)
+            else:
+                _write_moving(self, beside, MOVING[suffix])
+            beside.replace(path)
         finally:
-            beside.unlink(missing_ok=True)
+            rmtree(beside, ignore_errors=True) if suffix == "" else beside.unlink(missing_ok=True)
+
+
+def _write_moving(video: Video, path: Path, kind: str) -> None:
+    """Pillow's animations; durations are rounded so that their sum stays the clip's length."""
+    tick = 10 if kind == "GIF" else 1  # milliseconds that the format can tell apart
+    ends = [round(index * 1000 / video.fps / tick) * tick for index in range(len(video) + 1)]
+    first, *others = (Image.fromarray(frame) for frame in video)
+    first.save(
+        path,
+        kind,
+        save_all=True,
+        append_images=others,
+        duration=[end - start for start, end in pairwise(ends)],
+        loop=0,
+        lossless=True,  # only .webp asks
+    )
+
+
+def _write_folder(video: Video, path: Path) -> None:
+    path.mkdir()
+    for index, frame in enumerate(video):
+        Image.fromarray(frame).save(path / f"{index:06d}.png")
+
+
+def _write_mp4(video: Video, path: Path) -> None:
+    """H.264 where PyAV has it, otherwise MPEG-4; both want even sides, so an odd one loses its last line."""
+    try:
+        av = import_module("av")
+    except ModuleNotFoundError:
+        raise missing_extra("av", "video", "writing an .mp4") from None
+    height, width = (side - side % 2 for side in video.frames.shape[1:3])
+    if not height or not width:
+        raise SdkError(
+            f"a video of {video.frames.shape[2]} x {video.frames.shape[1]} as .mp4", expected="2 x 2 or more"
+        )
+    codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
+    with av.open(str(path), "w", format="mp4") as container:
+        stream = container.add_stream(codec, rate=Fraction(video.fps).limit_denominator(1001))
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        if codec == "libx264":
+            stream.options = {"crf": "18"}  # to the eye as good as the frames
+        else:
+            stream.bit_rate = 8 * width * height
+        for frame in video:
+            cut = np.ascontiguousarray(frame[:height, :width])
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(cut, format="rgb24")))
+        container.mux(stream.encode())
+
+
+def read_latent(path: str | PathLike[str]) -> Array:
+    """The array of an .npy file, or of an .npz that holds one or calls one `latent`. Pickles are refused.
+
+    Raises BadLatent.
+    """
+    path = Path(path)
+    expected = "one array, saved by numpy.save or numpy.savez"
+    try:
+        found = np.load(path, allow_pickle=False)
+        if isinstance(found, np.ndarray):
+            return found
+        with found:
+            name = "latent" if "latent" in found.files or len(found.files) != 1 else found.files[0]
+            if name not in found.files:
+                raise BadLatent(f"{path} holds {', '.join(found.files) or 'no array'}", expected="an array `latent`")
+            array: Array = found[name]
+            return array
+    except FileNotFoundError:
+        raise BadLatent(f"{path} does not exist", expected=expected) from None
+    except (OSError, ValueError, EOFError, MemoryError, BadZipFile, KeyError, zlib.error) as error:
+        raise BadLatent(f"{path} could not be read: {error}", expected=expected) from error
 
 
 def decode_tiles(
@@ -77,7 +160,8 @@ def decode_tiles(
 ) -> Iterator[Frames]:
     """Frames (T, H, W, 3) of a latent (C, t, h, w) of any size, in chunks; `run` decodes one tile (1, C, t, h, w).
 
-    Tiles overlap by `overlap` (time, space) steps of the latent, half a tile by default, and are blended linearly.
+    Tiles overlap by `overlap` (time, space) steps of the latent and are blended linearly; by default by half a tile,
+    in space by no more than `SPACE_OVERLAP`.
     A latent that is smaller than the tile is padded by its last frame, row and column, and the video cut again.
     No more than two chunks of frames are held at a time. Raises BadLatent.
     """
@@ -94,11 +178,18 @@ def decode_tiles(
     starts = [_starts(n, t, o) for n, t, o in zip(padded.shape[1:], tile[2:], steps, strict=True)]
     height, width = size[1] * how.scale[1], size[2] * how.scale[2]
     frames = how.scale[0] * (size[0] - 1) + 1 if how.causal else how.scale[0] * size[0]
-    for chunk in _join(_chunks(run, padded, starts, tile, how), starts[0], how):
+    for chunk in _join(_chunks(run, padded, starts, tile, how), starts[0], how.scale[0]):
         part = chunk[:frames, :height, :width]
         frames -= len(part)
         if len(part):
-            yield np.clip(np.rint((part + 1) * 127.5), 0, 255).astype(np.uint8)
+            yield _bytes(part)
+
+
+def _bytes(video: Floats) -> Frames:
+    """From -1..1 to 0..255; what is no number becomes black."""
+    values = (video + 1) * 127.5
+    np.fmin(np.fmax(np.rint(values, out=values), 0, out=values), 255, out=values)
+    return values.astype(np.uint8)
 
 
 Chunk = tuple[int, Floats]
@@ -131,17 +222,17 @@ def _chunks(
         yield first, chunk
 
 
-def _join(chunks: Iterator[Chunk], starts: list[int], how: DecodeVideo) -> Iterator[Floats]:
+def _join(chunks: Iterator[Chunk], starts: list[int], rate: int) -> Iterator[Floats]:
     """The chunks one after the other, blended over the frames that they share.
 
     Frame 0 of a chunk that starts at step s is frame `rate` * s of the video, for causal decoders too: there the
-    first step of a chunk gives the last frame of its group. It was decoded as if the video began there, so the
-    chunk before, which knows better, gives that frame alone.
+    first step of a chunk gives the last frame of its group. It knows nothing of what came before, as the last frame
+    of the chunk before knows nothing of what comes: measured, a blend of both is nearer to the whole than either.
     """
-    held, begun, rate = np.empty((0, 0, 0, 0), np.float32), 0, how.scale[0]
+    held, begun = np.empty((0, 0, 0, 0), np.float32), 0
     weights: list[Floats] = []
     for index, (start, frames) in enumerate(chunks):
-        weights = weights or _ramps([first * rate for first in starts], len(frames), int(how.causal))
+        weights = weights or _ramps([first * rate for first in starts], len(frames))
         frames *= weights[index][:, None, None, None]
         shared = len(held) - (start * rate - begun) if index else 0
         if index:
@@ -157,17 +248,14 @@ def _starts(length: int, tile: int, overlap: int) -> list[int]:
     return [round(index * (length - tile) / max(count - 1, 1)) for index in range(count)]
 
 
-def _ramps(starts: list[int], length: int, mute: int = 0) -> list[Floats]:
-    """Weights (length,) of tiles that begin at `starts`: they rise and fall where tiles overlap, and sum to 1.
-
-    The first `mute` values of every tile but the first weigh nothing.
-    """
+def _ramps(starts: list[int], length: int) -> list[Floats]:
+    """Weights (length,) of tiles that begin at `starts`: they rise and fall where tiles overlap, and sum to 1."""
     ramps, total = [], np.zeros(starts[-1] + length, np.float32)
     for index, start in enumerate(starts):
         weights = np.ones(length, np.float32)
         if index:
             shared = starts[index - 1] + length - start
-            weights[:shared] *= np.arange(1 - mute, shared + 1 - mute, dtype=np.float32).clip(0) / (shared + 1 - mute)
+            weights[:shared] *= np.arange(1, shared + 1, dtype=np.float32) / (shared + 1)
         if index + 1 < len(starts):
             shared = start + length - starts[index + 1]
             weights[length - shared :] *= np.arange(shared, 0, -1, dtype=np.float32) / (shared + 1)
@@ -184,7 +272,7 @@ def _overlaps(overlap: tuple[int, int] | None, tile: tuple[int, ...], causal: bo
     limits = [max(side // 2, 1) if side > 1 else 0 for side in tile[2:]]
     least = 1 if causal else 0
     if overlap is None:
-        return limits[0], limits[1], limits[2]
+        return limits[0], min(limits[1], SPACE_OVERLAP), min(limits[2], SPACE_OVERLAP)
     time, space = overlap
     if not (least <= time <= limits[0] and 0 <= space <= min(limits[1:])):
         raise BadLatent(
@@ -204,4 +292,6 @@ def _checked(latent: Array, tile: tuple[int, ...]) -> Floats:
     if array.ndim != 4 or array.shape[0] != tile[1] or 0 in array.shape:
         hint = "each decoder takes the latents of its own encoder only" if array.ndim == 4 else ""
         raise BadLatent(f"a latent of shape {latent.shape}", expected=expected, hint=hint)
+    if not np.isfinite(array).all():
+        raise BadLatent("a latent with values that are no numbers", expected="finite values")
     return array.astype(np.float32, copy=False)

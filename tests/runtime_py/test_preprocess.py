@@ -201,3 +201,11 @@ def test_a_damaged_file_is_read_or_refused(tmp_path: Path, kind: str) -> None:
         except BadImage:
             refused += 1
     assert refused > 0
+
+
+def test_a_decoded_image_is_not_turned_again(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.open(PHOTOS / "coffee.png").convert("RGB").resize((48, 32)).save(tmp_path / "turned.jpg", exif=exif)
+    once = decode_image(tmp_path / "turned.jpg")
+    assert np.array_equal(np.asarray(decode_image(once)), np.asarray(once))

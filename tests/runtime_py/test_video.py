@@ -1,5 +1,6 @@
 """Tiling against the whole decode, with decoders that look at nothing but their own step, so that both must agree."""
 
+import sys
 import tracemalloc
 from pathlib import Path
 
@@ -7,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from runtime_py.errors import MissingExtra, SdkError
 from runtime_py.manifest import DecodeVideo
-from runtime_py.video import BadLatent, Video, decode_tiles
+from runtime_py.video import BadLatent, Video, decode_tiles, read_latent
 
 CAUSAL = DecodeVideo(input="latent", output="video", scale=(4, 8, 8), causal=True)
 PLAIN = DecodeVideo(input="latent", output="video", scale=(4, 2, 2), causal=False)
@@ -104,3 +106,101 @@ def test_a_saved_video_is_read_back_as_it_was(tmp_path: Path, suffix: str) -> No
             image.seek(index)
             np.testing.assert_array_equal(np.asarray(image.convert("RGB")), frame)
     assert [path.name for path in tmp_path.iterdir()] == [f"clip{suffix}"]
+
+
+def moving(count: int = 5) -> Video:
+    return Video(np.random.default_rng(2).integers(0, 256, (count, 12, 16, 3), dtype=np.uint8), fps=24.0)
+
+
+@pytest.mark.parametrize(("suffix", "within_ms"), [(".gif", 10), (".webp", 1), (".png", 1), (".apng", 1)])
+def test_a_clip_lasts_as_long_as_its_frames(tmp_path: Path, suffix: str, within_ms: float) -> None:
+    moving(24).save(tmp_path / f"clip{suffix}")
+    with Image.open(tmp_path / f"clip{suffix}") as image:
+        total = 0.0
+        assert image.n_frames == 24  # type: ignore[attr-defined]
+        for index in range(24):
+            image.seek(index)
+            image.load()
+            total += image.info["duration"]
+    assert abs(total - 1000) <= within_ms
+
+
+def test_a_name_without_suffix_is_a_folder_of_frames(tmp_path: Path) -> None:
+    moving().save(tmp_path / "clip")
+    assert [path.name for path in sorted((tmp_path / "clip").iterdir())] == [f"{index:06d}.png" for index in range(5)]
+    for frame, path in zip(moving(), sorted((tmp_path / "clip").iterdir()), strict=True):
+        np.testing.assert_array_equal(np.asarray(Image.open(path)), frame)
+    with pytest.raises(SdkError, match="exists already"):
+        moving().save(tmp_path / "clip")
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_an_mp4_needs_its_package_and_says_which(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(MissingExtra, match=r"edge-sdk\[video\]"):
+        moving().save(tmp_path / "clip.mp4")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_mp4_is_read_back_nearly_as_it_was(tmp_path: Path) -> None:
+    av = pytest.importorskip("av", reason="PyAV writes and reads .mp4")
+    ramp = np.linspace(0, 255, 17, dtype=np.uint8)
+    frames = np.stack([np.broadcast_to(np.roll(ramp, n)[None, :, None], (32, 17, 3)) for n in range(6)])
+    Video(frames.repeat(4, 2), fps=30.0).save(tmp_path / "clip.mp4")
+    with av.open(str(tmp_path / "clip.mp4")) as container:
+        assert container.streams.video[0].average_rate == 30
+        found = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    assert [frame.shape for frame in found] == [(32, 68, 3)] * 6
+    assert np.abs(np.stack(found).astype(float) - frames.repeat(4, 2)).mean() < 8
+
+
+def test_videos_that_cannot_be_saved(tmp_path: Path) -> None:
+    with pytest.raises(SdkError, match=r"clip\.avi"):
+        moving().save(tmp_path / "clip.avi")
+    with pytest.raises(SdkError, match="no frame"):
+        moving(0).save(tmp_path / "clip.gif")
+
+
+def test_pixels_that_are_no_numbers_are_black_and_others_stay_in_range() -> None:
+    values = np.array([np.nan, np.inf, -np.inf, -1, 1, 0, 2, -2], np.float32)
+
+    def run(part: np.ndarray) -> np.ndarray:
+        video = np.zeros((1, 3, 1, 1, 8), np.float32)
+        video[:] = values
+        return video
+
+    how = DecodeVideo(input="latent", output="video", scale=(1, 1, 8), causal=True)
+    frames = next(decode_tiles(run, np.zeros((1, 1, 1, 1), np.float32), (1, 1, 1, 1, 1), how))
+    assert frames[0, 0, :, 0].tolist() == [0, 255, 0, 0, 255, 128, 255, 0]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_latent_with_values_that_are_no_numbers(bad: float) -> None:
+    latent = np.zeros((3, 4, 6, 5), np.float32)
+    latent[1, 2, 3, 4] = bad
+    with pytest.raises(BadLatent, match="no numbers"):
+        next(decode_tiles(lambda part: local(part, CAUSAL), latent, TILE, CAUSAL))
+
+
+def test_latents_are_read_from_files(tmp_path: Path) -> None:
+    latent = np.arange(24, dtype=np.float32).reshape(1, 2, 3, 4)
+    np.save(tmp_path / "a.npy", latent)
+    np.savez(tmp_path / "b.npz", z=latent)
+    np.savez(tmp_path / "c.npz", latent=latent, video=np.zeros(3))
+    for name in ("a.npy", "b.npz", "c.npz"):
+        np.testing.assert_array_equal(read_latent(tmp_path / name), latent)
+
+
+def test_files_that_are_no_latent_say_so(tmp_path: Path) -> None:
+    np.save(tmp_path / "pickle.npy", np.array([{}], dtype=object), allow_pickle=True)
+    np.savez(tmp_path / "two.npz", a=np.zeros(3), b=np.zeros(3))
+    np.savez(tmp_path / "cut.npz", a=np.arange(1000.0))
+    whole = (tmp_path / "cut.npz").read_bytes()
+    (tmp_path / "cut.npz").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "flipped.npz").write_bytes(whole[:500] + b"xxxx" + whole[504:])
+    (tmp_path / "empty.npy").write_bytes(b"")
+    (tmp_path / "text.npy").write_text("hello")
+    names = ["pickle.npy", "two.npz", "cut.npz", "flipped.npz", "empty.npy", "text.npy", "none.npy"]
+    for name in names:
+        with pytest.raises(BadLatent, match=name):
+            read_latent(tmp_path / name)
