@@ -8,12 +8,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from runtime_py.errors import SdkError
 from runtime_py.manifest import Detect
 from runtime_py.preprocess import Fit
 
 Floats = npt.NDArray[np.float32]
 CANDIDATES = 30_000
 """More than this many boxes never reach the suppression: the best are taken."""
+BLOCK = 256
+"""Boxes that are compared with each other at a time: large enough for numpy, small enough for a processor's cache."""
 
 
 @dataclass(frozen=True)
@@ -63,25 +66,29 @@ class Detections:
         return ", ".join(f"{count} {name}" for name, count in counts.most_common()) or "nothing"
 
     def to_dict(self) -> dict[str, Any]:
-        """The objects as plain data."""
+        """The objects as plain data, and the width and height of their image."""
         rows = [{"label": o.name, "score": o.score, "index": o.class_id, "box": list(o.box)} for o in self]
-        return {"detections": rows}
+        return {"image_size": list(self.image_size), "detections": rows}
 
 
 def detections(output: npt.NDArray[Any], how: Detect, labels: tuple[str, ...], place: Fit) -> Detections:
     """Boxes of a network's output (1, 4 + classes, N) for the image that lies in the input at `place`.
 
-    Values that are not finite are dropped.
+    Values that are not finite are dropped, and boxes of which nothing is on the image.
     """
-    table = output.reshape(output.shape[-2:])
+    if output.ndim != 3 or output.shape[:2] != (1, 4 + len(labels)):
+        raise SdkError(f"a detector's output of shape {output.shape}", expected=f"(1, {4 + len(labels)}, N)")
+    table = output[0]
     cells, classes, scores = _candidates(table[4:], how)
     with np.errstate(invalid="ignore", over="ignore"):
         boxes = _corners(table[:4, cells].T.astype(np.float32, copy=False))
-    sound = np.isfinite(boxes).all(1) & np.isfinite(scores)
-    order = np.argsort(-scores[sound], kind="stable")[:CANDIDATES]
-    boxes, scores, classes = boxes[sound][order], scores[sound][order], classes[sound][order]
-    kept = suppress(boxes, None if how.agnostic_nms else classes, how.iou_threshold, how.max_detections)
-    return Detections(place.to_image(boxes[kept]), scores[kept], classes[kept], labels, place.image)
+        on_image = place.to_image(boxes)
+    sound = np.isfinite(boxes).all(1) & np.isfinite(scores) & (on_image[:, 2:] > on_image[:, :2]).all(1)
+    chosen = np.flatnonzero(sound)
+    chosen = chosen[np.argsort(-scores[chosen], kind="stable")[:CANDIDATES]]
+    rivals = None if how.agnostic_nms else classes[chosen]
+    kept = chosen[suppress(boxes[chosen], rivals, how.iou_threshold, how.max_detections)]
+    return Detections(on_image[kept], scores[kept], classes[kept], labels, place.image)
 
 
 def suppress(
@@ -92,21 +99,41 @@ def suppress(
     Greedy: each box that stays drops those after it that overlap it by more than `iou_threshold`, of its own class
     unless `classes` is None.
     """
-    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    left = np.arange(len(boxes))
     kept: list[int] = []
-    while left.size and len(kept) < most:
-        first, rest = left[0], left[1:]
-        kept.append(int(first))
-        near, far = np.maximum(boxes[first, :2], boxes[rest, :2]), np.minimum(boxes[first, 2:], boxes[rest, 2:])
-        sides = np.maximum(far - near, 0)
-        shared = sides[:, 0] * sides[:, 1]
-        # without a division: boxes without area overlap nothing
-        dropped = shared > iou_threshold * (areas[first] + areas[rest] - shared)
-        if classes is not None:
-            dropped &= classes[rest] == classes[first]
-        left = rest[~dropped]
+    for start in range(0, len(boxes), BLOCK):
+        block = np.arange(start, min(start + BLOCK, len(boxes)))
+        if kept:
+            block = block[~_rivals(boxes, classes, block, np.array(kept), iou_threshold).any(1)]
+        rivals = _rivals(boxes, classes, block, block, iou_threshold)
+        alive = np.ones(len(block), np.bool_)
+        for index, box in enumerate(block):
+            if alive[index]:
+                kept.append(int(box))
+                if len(kept) >= most:
+                    return np.array(kept[:most], np.intp)
+                alive &= ~rivals[index]
     return np.array(kept, np.intp)
+
+
+def _rivals(
+    boxes: Floats,
+    classes: npt.NDArray[np.intp] | None,
+    ones: npt.NDArray[np.intp],
+    others: npt.NDArray[np.intp],
+    iou_threshold: float,
+) -> npt.NDArray[np.bool_]:
+    """Which boxes of `ones` and of `others` overlap by more than the threshold and may not both stay, (n, m)."""
+    left, top, right, bottom = boxes[ones].T[..., None]
+    left2, top2, right2, bottom2 = boxes[others].T
+    with np.errstate(over="ignore", invalid="ignore"):
+        shared = np.maximum(np.minimum(right, right2) - np.maximum(left, left2), 0)
+        shared *= np.maximum(np.minimum(bottom, bottom2) - np.maximum(top, top2), 0)
+        union = (right - left) * (bottom - top) + (right2 - left2) * (bottom2 - top2) - shared
+        # without a division: boxes without area overlap nothing
+        found: npt.NDArray[np.bool_] = shared > iou_threshold * union
+    if classes is not None:
+        found &= classes[ones][:, None] == classes[others]
+    return found
 
 
 def _candidates(scores: Floats, how: Detect) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], Floats]:

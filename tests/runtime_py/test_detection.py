@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from runtime_py.detection import detections, suppress
+from runtime_py.errors import SdkError
 from runtime_py.manifest import Detect, Preprocessing
 from runtime_py.preprocess import Fit, fit
 
@@ -41,12 +42,50 @@ def test_suppression_is_the_definition(seed: int, agnostic: bool) -> None:
         assert suppress(boxes, classes, limit, most).tolist() == one_by_one(boxes, classes, limit, most)
 
 
+def test_thousands_of_boxes_in_one_place_and_apart() -> None:
+    rng = np.random.default_rng(9)
+    corner = rng.uniform(0, 300, (3000, 2))
+    boxes = np.concatenate((corner, corner + rng.uniform(5, 60, (3000, 2))), 1).astype(np.float32)
+    classes = rng.integers(0, 3, 3000)
+    assert suppress(boxes, classes, 0.5, 100).tolist() == one_by_one(boxes[:700], classes[:700], 0.5, 100)
+    same = np.broadcast_to(np.array([1, 2, 30, 40], np.float32), (1500, 4))
+    assert suppress(same, None, 0.7, 300).tolist() == [0]
+    assert suppress(same, np.arange(1500), 0.7, 2000).tolist() == list(range(1500))
+    flat = np.broadcast_to(np.array([5, 5, 5, 5], np.float32), (600, 4))
+    assert len(suppress(flat, None, 0.7, 9999)) == 600
+
+
+def test_only_the_best_candidates_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runtime_py.detection.CANDIDATES", 3)
+    rows = [column(20 * n + 10, 50, 10, 20, 0.3 + n / 100, 0.1, 0.2) for n in range(5)]
+    found = detections(np.array(rows, np.float32).T[None], HOW, LABELS, WHOLE)
+    np.testing.assert_allclose(found.scores, [0.34, 0.33, 0.32], rtol=1e-6)
+
+
+def test_boxes_without_a_part_of_the_image_are_dropped() -> None:
+    rows = [
+        column(-50, 50, 20, 20, 0.9, 0.1, 0.2),  # left of it
+        column(50, 130, 20, 20, 0.9, 0.1, 0.2),  # under it
+        column(50, 50, -10, 20, 0.9, 0.1, 0.2),  # inside out
+        column(50, 50, 0, 20, 0.9, 0.1, 0.2),
+        column(50, 50, 3e38, 3e38, 0.9, 0.1, 0.2),  # all of it, and more
+    ]
+    found = detections(np.array(rows, np.float32).T[None], HOW, LABELS, WHOLE)
+    np.testing.assert_array_equal(found.boxes, [[0, 0, 100, 100]])
+
+
+def test_an_output_of_another_shape_is_refused() -> None:
+    for shape in ((1, 8, 20), (7, 20), (2, 7, 20), (1, 20, 7)):
+        with pytest.raises(SdkError, match=r"expected: \(1, 7, N\)"):
+            detections(np.zeros(shape, np.float32), HOW, LABELS, WHOLE)
+
+
 def test_no_box_is_no_box() -> None:
     assert suppress(np.empty((0, 4), np.float32), None, 0.5, 10).size == 0
     found = detections(np.zeros((1, 7, 20), np.float32), HOW, LABELS, WHOLE)
     assert len(found) == 0
     assert str(found) == "nothing"
-    assert found.to_dict() == {"detections": []}
+    assert found.to_dict() == {"image_size": [100, 100], "detections": []}
 
 
 def column(x: float, y: float, w: float, h: float, *scores: float) -> list[float]:
