@@ -8,10 +8,9 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import runtime_py
 from runtime_py.detection import detections
@@ -50,30 +49,25 @@ def measure(session: runtime_py.Session, file: Path, runs: int) -> tuple[Stages,
     before, after = session.spec.preprocessing, session.spec.postprocessing
     if before is None or not isinstance(after, Classify | Detect):
         sys.exit(f"a {session.spec.task} bundle takes no photos")
-    seconds: dict[str, list[float]] = {}
-
-    def timed(stage: str, work: Callable[[], Any]) -> Any:
-        started = time.perf_counter()
-        result = work()
-        seconds.setdefault(stage, []).append(time.perf_counter() - started)
-        return result
-
-    for run in range(runs + 1):
-        image = timed("decode_ms", lambda: decode_image(file))
-        array, place = timed("prepare_ms", lambda image=image: placed(image, before))
-        outputs = timed("inference_ms", lambda array=array: session.run({before.input: array}))
-        output = outputs[after.output]
+    seconds: list[tuple[float, ...]] = []
+    for _ in range(runs + 1):
+        marks = [time.perf_counter()]
+        image = decode_image(file)
+        marks.append(time.perf_counter())
+        array, place = placed(image, before)
+        marks.append(time.perf_counter())
+        output = session.run({before.input: array})[after.output]
+        marks.append(time.perf_counter())
         if isinstance(after, Detect):
-            timed("read_ms", lambda o=output, p=place: detections(o, after, session.spec.labels, p))
+            detections(output, after, session.spec.labels, place)
         else:
-            timed("read_ms", lambda o=output: classification(o, session.spec.labels, after.softmax))
-        if run == 0:
-            seconds.clear()
+            classification(output, session.spec.labels, after.softmax)
+        marks.append(time.perf_counter())
+        seconds.append(tuple(end - start for start, end in pairwise(marks)))
+    stages = list(zip(*seconds[1:], strict=True))
     pixels = f"{image.width} x {image.height}"
     median, best = (
-        Stages(
-            file.name, pixels, session.target, **{stage: round(1e3 * of(all_), 3) for stage, all_ in seconds.items()}
-        )
+        Stages(file.name, pixels, session.target, *(round(1e3 * of(stage), 3) for stage in stages))
         for of in (statistics.median, min)
     )
     return median, best
