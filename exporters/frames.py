@@ -177,6 +177,20 @@ def unflatten(x: Value, dim: int, sizes: Sequence[int]) -> Value | None:
     return None
 
 
+@rule(aten.view.default, aten.reshape.default)
+def view(x: Value, size: Sequence[int]) -> Value | None:
+    """Of a batch of one and time into pictures, and back."""
+    if isinstance(x, Frames):
+        return x.pictures if x.time_first and list(size) == list(x.pictures.shape) else None
+    return Frames(x, time_first=True) if x.dim() == 4 and list(size) == [1, *x.shape] else None
+
+
+@rule(aten.to.dtype, aten._to_copy.default)
+def to(x: Value, *args: Any, **kwargs: Any) -> Value | None:
+    """To another type."""
+    return replace(x, pictures=x.pictures.to(*args, **kwargs)) if isinstance(x, Frames) else None
+
+
 @rule(aten.batch_norm.default)
 def batch_norm(x: Value, *args: Any) -> Value | None:
     """Of channels, as in two dimensions."""

@@ -2,11 +2,15 @@
 
 from collections.abc import Sequence
 from copy import deepcopy
+from math import prod
 from typing import Any
 
 import torch
 from torch.export import ExportedProgram
-from torch.utils._pytree import tree_leaves, tree_map, tree_map_only, tree_unflatten
+from torch.fx import Interpreter
+from torch.utils._pytree import tree_leaves, tree_map, tree_unflatten
+
+aten = torch.ops.aten
 
 
 class Named(torch.nn.Module):
@@ -34,30 +38,71 @@ def sample_inputs(program: ExportedProgram, names: Sequence[str]) -> dict[str, A
     return dict(zip(names, tree_leaves(program.example_inputs), strict=True))
 
 
+_SQUARES = frozenset({aten.square.default, aten.pow.Tensor_Scalar, aten.var.correction})
+_SUMS = frozenset({aten.conv1d.default, aten.conv2d.default, aten.conv3d.default, aten.linear.default})
+
+
+class _InHalf(Interpreter):
+    """Runs a graph in float16, but for squares and what is computed from them alone.
+
+    Squares leave float16's range beyond 256, and the epsilon that a norm adds to their mean lies below it.
+    """
+
+    def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
+        """Casts to what the operator computes in."""
+        floats = [x for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor) and x.is_floating_point()]
+        follows = target is aten.mean.dim or torch.Tag.pointwise in getattr(target, "tags", ())
+        exact = follows and bool(floats) and all(x.dtype == torch.float32 for x in floats)
+        dtype = torch.float32 if target in _SQUARES or exact else torch.float16
+        args, kwargs = _cast((args, kwargs), dtype)
+        return super().call_function(target, args, kwargs)
+
+
+def _cast(values: Any, dtype: torch.dtype) -> Any:
+    """Tensors of the other of both float types, and a float32 that an operator shall make, as `dtype`."""
+
+    def cast(value: Any) -> Any:
+        if isinstance(value, torch.Tensor) and value.dtype in (torch.float16, torch.float32):
+            return value.to(dtype)
+        return dtype if value is torch.float32 else value
+
+    return tree_map(cast, values)
+
+
 class Half(torch.nn.Module):
     """A program with float16 weights and activations, between casts from and to float32."""
 
     def __init__(self, program: ExportedProgram) -> None:
         super().__init__()
         self.training = False
-        network = deepcopy(program.module(check_guards=False)).half()  # half() changes the parameters in place
-        for node in network.graph.nodes:
-            node.args = tree_map(_halved, node.args)
-            node.kwargs = tree_map(_halved, node.kwargs)
-        network.recompile()
-        self.network = network
+        self.network = deepcopy(program.module(check_guards=False)).half()  # half() changes the parameters in place
+        self.structure = program.call_spec.out_spec
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Run in float16; the outputs have the program's own structure."""
-        args, kwargs = tree_map_only(torch.Tensor, torch.Tensor.half, (args, kwargs))
-        return tree_map_only(torch.Tensor, torch.Tensor.float, self.network(*args, **kwargs))
-
-
-def _halved(value: Any) -> Any:
-    return torch.float16 if value is torch.float32 else value
+        inputs = _cast(tree_leaves((args, kwargs)), torch.float16)
+        with torch.fx.traceback.preserve_node_meta():  # so that errors still name the network's own lines
+            answer = _InHalf(self.network).run(*inputs, enable_io_processing=False)
+        return tree_unflatten(_cast(tree_leaves(answer), torch.float32), self.structure)
 
 
 def in_half(program: ExportedProgram) -> ExportedProgram:
-    """The program in float16, between casts from and to float32."""
+    """The program in float16, between casts from and to float32; squares and their means stay in float32."""
     args, kwargs = program.example_inputs
     return torch.export.export(Half(program), args, kwargs)
+
+
+def with_half_weights(program: ExportedProgram) -> ExportedProgram:
+    """The program in float32, with weights rounded to float16."""
+    args, kwargs = program.example_inputs
+    network = deepcopy(program.module(check_guards=False))
+    for tensor in (*network.parameters(), *network.buffers()):
+        if tensor.dtype == torch.float32:
+            tensor.data = tensor.data.half().float()
+    return torch.export.export(network, args, kwargs)
+
+
+def longest_sum(program: ExportedProgram) -> int:
+    """The most products that any output of a convolution or a linear layer adds up."""
+    weights = (node.args[1] for node in program.graph.nodes if node.target in _SUMS)
+    return max((prod(weight.meta["val"].shape[1:]) for weight in weights), default=0)
