@@ -55,29 +55,30 @@ class Seam:
 
 
 class Encoder(nn.Module):
-    """Strided 3-D convolutions from video (N, 3, T, H, W) to a latent (N, C, t, h, w) of unit channel norm."""
+    """Blocks of video (N, 3, T, H, W) as channels, then convolutions that see their neighbours: (N, C, t, h, w)."""
 
-    def __init__(self, channels: int, how: DecodeVideo, width: int = 64) -> None:
+    def __init__(self, channels: int, how: DecodeVideo, width: int = 256, depth: int = 3) -> None:
         super().__init__()
         self.how = how
-        time_halvings, space_halvings = int(math.log2(how.scale[0])), int(math.log2(how.scale[1]))
-        self.stem = nn.Sequential(nn.PixelUnshuffle(2))
-        layers: list[nn.Module] = [nn.Conv3d(12, width, 3, padding=1)]
-        for step in range(max(space_halvings - 1, time_halvings)):
-            stride = (2 if step < time_halvings else 1, *((2 if step < space_halvings - 1 else 1,) * 2))
-            wider = min(2 * width, 384)
-            layers += [nn.SiLU(), nn.Conv3d(width, wider, 3, stride=stride, padding=1), RMSNorm()]
-            width = wider
-        self.body = nn.Sequential(*layers, nn.SiLU(), nn.Conv3d(width, channels, 3, padding=1))
+        self.stem = nn.Conv3d(3 * math.prod(how.scale), width, 1)
+        self.body = nn.ModuleList(
+            nn.Sequential(RMSNorm(), nn.Conv3d(width, width, 3, padding=1), nn.SiLU(), nn.Conv3d(width, width, 1))
+            for _ in range(depth)
+        )
+        self.head = nn.Sequential(nn.Conv3d(width, channels, 1), nn.BatchNorm3d(channels, affine=False))
 
     def forward(self, video: Tensor) -> Tensor:
         """Causal decoders never gave the first group's other frames: the first frame stands for them."""
+        dt, dh, dw = self.how.scale
         if self.how.causal:
-            first = video[:, :, :1].expand(-1, -1, self.how.scale[0] - 1, -1, -1)
-            video = torch.cat((first, video), 2)
-        halved = self.stem(video.transpose(1, 2)).transpose(1, 2)
-        latent: Tensor = self.body(halved)
-        return latent / latent.pow(2).mean(1, keepdim=True).add(1e-6).sqrt()
+            video = torch.cat((video[:, :, :1].expand(-1, -1, dt - 1, -1, -1), video), 2)
+        n, _, t, h, w = video.shape
+        blocks = video.reshape(n, 3, t // dt, dt, h // dh, dh, w // dw, dw).permute(0, 1, 3, 5, 7, 2, 4, 6)
+        x = self.stem(blocks.reshape(n, -1, t // dt, h // dh, w // dw))
+        for layer in self.body:
+            x = x + layer(x)
+        latent: Tensor = self.head(x)
+        return latent
 
 
 def read_clips(path: Path, side: Callable[[str], int], most: int) -> Clips:
@@ -172,7 +173,7 @@ class Trainer:
     def train(self, clips: list[Tensor], seconds: float) -> tuple[int, float]:
         """Steps done and the last hundred steps' mean L1."""
         parameters = [*self.encoder.parameters(), *self.decoder.parameters()]
-        optimiser = torch.optim.AdamW(parameters, self.rate, betas=(0.9, 0.95), weight_decay=1e-4)
+        optimiser = torch.optim.AdamW(parameters, self.rate, betas=(0.9, 0.95), weight_decay=1e-4, fused=True)
         started, step, recent, said = time.monotonic(), 0, [1.0], 0.0
         while (passed := time.monotonic() - started) < seconds:
             share = passed / seconds
@@ -292,6 +293,7 @@ def main() -> None:
     learnt = [clip for name, clip in clips.items() if name not in {options.test, *small}]
     print(f"{len(learnt)} clips to train on, {len(small)} too small left out", file=sys.stderr)
     torch.set_num_threads(options.threads)
+    torch.backends.cudnn.benchmark = True
     trainer = Trainer(options, how, tile)
     steps, loss = trainer.train(learnt, options.minutes * 60)
     trainer.decoder.eval()

@@ -74,3 +74,47 @@ def test_half_weights_are_rounded_and_the_rest_is_float32() -> None:
     )
     assert sum(prod(value.shape) for value in after.values()) == 8 * 6 * 9 + 6 + 6 * 25 + 6 + 24 + 4
     assert not torch.equal(next(iter(before.values())), next(iter(after.values()))), "the program given is untouched"
+
+
+class Normed(nn.Module):
+    """Two convolutions with norms, one of whose variances is below float16's least; the last norm has none before it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.first_norm = nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8, eps=1e-12)
+        self.second, self.second_norm = nn.Conv2d(8, 8, 3, groups=8), nn.BatchNorm2d(8, affine=False)
+        self.alone = nn.BatchNorm2d(8)
+        with torch.no_grad():
+            self.first.weight.mul_(1e-5)
+            self.first_norm.running_var.fill_(1e-10)  # type: ignore[union-attr]
+            self.second_norm.running_mean.normal_()  # type: ignore[union-attr]
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.second_norm(self.second(self.first_norm(self.first(x)).relu()))
+        answer: Tensor = self.alone(x.relu())
+        return answer
+
+
+def test_norms_are_folded_before_anything_is_rounded() -> None:
+    program = captured(Normed(), 1, 3, 16, 16)
+    half = in_half(program)
+    x = torch.randn(1, 3, 16, 16)
+    expected, found = program.module()(x), half.module()(x)
+    assert (found - expected).abs().max() < 5e-3 * expected.abs().max()
+    assert sum(node.target is torch.ops.aten.batch_norm.default for node in half.graph.nodes) == 1
+
+
+def test_a_convolution_that_others_read_keeps_its_norm() -> None:
+    class Shared(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.norm = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.conv(x)
+            answer: Tensor = y + self.norm(y)
+            return answer
+
+    program = captured(Shared(), 1, 3, 4, 4)
+    x = torch.randn(1, 3, 4, 4)
+    torch.testing.assert_close(in_half(program).module()(x), program.module()(x), rtol=1e-2, atol=1e-2)
