@@ -101,9 +101,7 @@ def _ghostnet(width: str, params: int, macs: int, top1: float) -> ModelSpec:
     )
 
 
-def _mcunet(
-    name: str, size: int, params: int, macs: int, top1: float, weights: dict[str, Weights] | None = None
-) -> ModelSpec:
+def _mcunet(name: str, size: int, params: int, macs: int, top1: float, **more: Any) -> ModelSpec:
     return ModelSpec(
         f"mcunet_{name}",
         "classify",
@@ -119,7 +117,7 @@ def _mcunet(
         std=HALF,
         interpolation="bilinear",
         crop_fraction=0.875,
-        weights=weights or {},
+        **more,
     )
 
 
@@ -217,6 +215,7 @@ _NETWORKS = (
     _mcunet("in2", 160, 729_392, 67_127_200, 0.609),
     _mcunet("in3", 176, 737_408, 81_625_520, 0.622, weights={"in1k": MCUNET_IN3}),
     _mcunet("in4", 160, 1_732_640, 125_554_400, 0.684),
+    _mcunet("vww1", 80, 432_746, 11_578_496, 0.889, num_classes=2, labels="vww_2.txt", resize_type="standard"),
     ModelSpec("mobilenet_v2", "classify", "models_zoo.mobilenet_v2:mobilenet_v2", (3, 224, 224), 3_504_872,
               299_494_272, {"top1": 0.720}, "MobileNetV2, arXiv:1801.04381", classifier="classifier.1.bias",
               interpolation="bilinear", crop_fraction=0.875),

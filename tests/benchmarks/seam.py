@@ -162,10 +162,11 @@ class Trainer:
                 int(torch.randint(have - want + 1, ())) for have, want in zip(clip.shape[:3], wanted, strict=True)
             )
             cut = clip[first : first + wanted[0], top : top + wanted[1], left : left + wanted[2]].to(self.device)
-            video = _to_video(cut[None])[:, torch.randperm(3).tolist()]
+            video = _to_video(cut[None])
+            if torch.rand(()) < 0.5:
+                video = video[:, torch.randperm(3).tolist()]
             video = video.flip([axis for axis in (2, 3, 4) if torch.rand(()) < 0.5])
-            gain, shift = 0.6 + 0.6 * torch.rand(3), 0.4 * torch.rand(3) - 0.2
-            gain *= 1 - 2 * (torch.rand(()) < 0.3).float()  # a negative of the picture
+            gain, shift = 0.8 + 0.4 * torch.rand(3), 0.2 * torch.rand(3) - 0.1
             colour = (1, 3, 1, 1, 1)
             batch.append(video * gain.view(colour).to(video) + shift.view(colour).to(video))
         return torch.cat(batch).clamp(-1, 1)

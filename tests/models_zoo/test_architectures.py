@@ -26,6 +26,7 @@ ENTRIES = {
     "mcunet_in2": 326,
     "mcunet_in3": 326,
     "mcunet_in4": 308,
+    "mcunet_vww1": 272,
     "mobilenet_v2": 314,
     "turbo_vaed_hunyuan": 158,
     "turbo_vaed_cog": 158,
