@@ -5,7 +5,8 @@
 
 Seams depend on how far a decoder really looks, which random weights do not tell. So the decoder is first trained,
 with a small encoder that gives it latents, on the clips; one clip is kept out of training and measured. Clips are
-videos (a .tar or a folder of them, read by PyAV) or a .zip that `--pack` wrote. Writes OUT.json and OUT.png.
+videos (a .tar or a folder of them, read by PyAV) or a .zip that `--pack` wrote. Writes OUT.json, OUT.png and, with the
+trained networks, OUT.npz.
 """
 
 import argparse
@@ -39,11 +40,12 @@ Shown = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 @dataclass(frozen=True)
 class Seam:
-    """One overlap (time, space; steps of the latent): PSNR in dB, on three tiles along each axis.
+    """One tile (t, h, w) and overlap (time, space), in steps of the latent: PSNR in dB, on two tiles or three an axis.
 
     `work` is what a large latent costs, in multiples of the whole decode.
     """
 
+    tile: tuple[int, ...]
     overlap: tuple[int, int]
     latent: tuple[int, ...]
     whole_db: float
@@ -57,7 +59,7 @@ class Seam:
 class Encoder(nn.Module):
     """Blocks of video (N, 3, T, H, W) as channels, then convolutions that see their neighbours: (N, C, t, h, w)."""
 
-    def __init__(self, channels: int, how: DecodeVideo, width: int = 256, depth: int = 3) -> None:
+    def __init__(self, channels: int, how: DecodeVideo, width: int = 128, depth: int = 3) -> None:
         super().__init__()
         self.how = how
         self.stem = nn.Conv3d(3 * math.prod(how.scale), width, 1)
@@ -140,14 +142,14 @@ def _resized(image: Image.Image, side: int) -> np.ndarray:
 class Trainer:
     """Encoder and decoder, trained jointly on random cuts for a bounded time."""
 
-    def __init__(self, options: argparse.Namespace, how: DecodeVideo, tile: tuple[int, ...]) -> None:
+    def __init__(self, options: argparse.Namespace, how: DecodeVideo, channels: int, cut: tuple[int, ...]) -> None:
         torch.manual_seed(options.seed)
-        self.how, self.tile, self.device = how, tile, torch.device(options.device)
+        self.how, self.cut, self.device = how, cut, torch.device(options.device)
+        self.batch, self.rate = options.batch, options.rate
         self.decoder = turbo_vaed(
-            options.name, latent_channels=tile[1], widths=options.widths, resnets=options.resnets
+            options.name, latent_channels=channels, widths=options.widths, resnets=options.resnets
         ).to(self.device)
-        self.encoder = Encoder(tile[1], how).to(self.device)
-        self.batch, self.rate, self.cut = options.batch, options.rate, tuple(options.cut or tile[2:])
+        self.encoder = Encoder(channels, how).to(self.device)
 
     def cuts(self, clips: list[Tensor]) -> Tensor:
         """A batch (N, 3, T, H, W) in -1..1: mirrored, reversed and in other colours by chance.
@@ -161,7 +163,7 @@ class Trainer:
             first, top, left = (
                 int(torch.randint(have - want + 1, ())) for have, want in zip(clip.shape[:3], wanted, strict=True)
             )
-            cut = clip[first : first + wanted[0], top : top + wanted[1], left : left + wanted[2]].to(self.device)
+            cut = clip[first : first + wanted[0], top : top + wanted[1], left : left + wanted[2]]
             video = _to_video(cut[None])
             if torch.rand(()) < 0.5:
                 video = video[:, torch.randperm(3).tolist()]
@@ -173,6 +175,7 @@ class Trainer:
 
     def train(self, clips: list[Tensor], seconds: float) -> tuple[int, float]:
         """Steps done and the last hundred steps' mean L1."""
+        clips = [clip.to(self.device) for clip in clips]
         parameters = [*self.encoder.parameters(), *self.decoder.parameters()]
         optimiser = torch.optim.AdamW(parameters, self.rate, betas=(0.9, 0.95), weight_decay=1e-4, fused=True)
         started, step, recent, said = time.monotonic(), 0, [1.0], 0.0
@@ -195,6 +198,21 @@ class Trainer:
                 print(f"{passed:6.0f} s  step {step}  L1 {sum(recent) / len(recent):.4f}", file=sys.stderr, flush=True)
         return step, sum(recent) / len(recent)
 
+    def save(self, path: Path, steps: int, loss: float) -> None:
+        """Both networks' tensors, in half precision, for `--trained`."""
+        arrays = {f"encoder.{key}": value for key, value in self.encoder.state_dict().items()}
+        arrays |= {f"decoder.{key}": value for key, value in self.decoder.state_dict().items()}
+        halves = {key: value.cpu().half().numpy() for key, value in arrays.items()}
+        np.savez(path, steps=steps, loss=loss, **halves)  # type: ignore[arg-type]
+
+    def load(self, path: Path) -> tuple[int, float]:
+        """What `save` wrote: steps and loss."""
+        with np.load(path, allow_pickle=False) as file:
+            for name, network in (("encoder.", self.encoder), ("decoder.", self.decoder)):
+                own = network.state_dict()
+                network.load_state_dict({key: torch.from_numpy(file[name + key]).to(own[key]) for key in own})
+            return int(file["steps"]), float(file["loss"])
+
     @torch.no_grad()
     def encode(self, frames: Tensor) -> np.ndarray:
         """The latent (1, C, t, h, w) of frames (T, H, W, 3)."""
@@ -208,30 +226,42 @@ class Trainer:
         return video
 
 
-def measure(trainer: Trainer, clip: Tensor) -> tuple[list[Seam], dict[tuple[int, int], Shown]]:
+def measure(trainer: Trainer, tile: tuple[int, ...], clip: Tensor) -> Iterator[tuple[Seam, Shown]]:
     """Each overlap's seams on a clip, and a frame of the original, of the whole decode and of the tiled one."""
-    tile, rows, shown = trainer.tile[2:], [], {}
-    for time_overlap in range(1 if trainer.how.causal else 0, max(tile[0] // 2, 1) + 1):
-        for space_overlap in range(min(tile[1:]) // 2 + 1):
+    least = 1 if trainer.how.causal else 0
+    for time_overlap in sorted({least, max(tile[0] // 4, least), max(tile[0] // 2, least)}):
+        for space_overlap in sorted({0, tile[1] // 8, tile[1] // 4, 3 * tile[1] // 8, tile[1] // 2}):
             overlap = (time_overlap, space_overlap)
             free = [side - o for side, o in zip(tile, (time_overlap, space_overlap, space_overlap), strict=True)]
-            size = tuple(side + 2 * step for side, step in zip(tile, free, strict=True))
+            size = next(
+                (wanted for count in (2, 1) if _fits(wanted := _several(tile, free, count), clip, trainer.how)), None
+            )
+            if size is None:
+                sys.exit(
+                    f"the test clip, {tuple(clip.shape)}, does not hold two tiles of {tile}: --test-side, --frames"
+                )
             frames, height, width = _video_size(size, trainer.how)
-            truth = clip[:frames, :height, :width].numpy()
-            if truth.shape[:3] != (frames, height, width):
-                sys.exit(f"{frames} frames of {width} x {height} are needed, the test clip has {tuple(clip.shape)}")
-            latent = trainer.encode(clip[:frames, :height, :width])
+            truth = clip[:frames, :height, :width]
+            latent = trainer.encode(truth)
             whole, tiled = (
                 np.concatenate(list(decode_tiles(trainer.decode, latent, shape, trainer.how, overlap)))
-                for shape in (latent.shape, trainer.tile)
+                for shape in (latent.shape, (1, latent.shape[1], *tile))
             )
-            rows.append(_seam(overlap, size, truth, whole, tiled, math.prod(tile) / math.prod(free)))
-            middle = frames // 2
-            shown[overlap] = (truth[middle], whole[middle], tiled[middle])
-    return rows, shown
+            row = _seam(tile, overlap, size, truth.numpy(), whole, tiled, math.prod(tile) / math.prod(free))
+            yield row, (truth[frames // 2].numpy(), whole[frames // 2], tiled[frames // 2])
+
+
+def _several(tile: tuple[int, ...], free: list[int], more: int) -> tuple[int, ...]:
+    """The latent that a tile and `more` others along each axis cover."""
+    return tuple(side + more * step for side, step in zip(tile, free, strict=True))
+
+
+def _fits(size: tuple[int, ...], clip: Tensor, how: DecodeVideo) -> bool:
+    return all(want <= have for want, have in zip(_video_size(size, how), clip.shape, strict=False))
 
 
 def _seam(
+    tile: tuple[int, ...],
     overlap: tuple[int, int],
     size: tuple[int, ...],
     truth: np.ndarray,
@@ -243,7 +273,7 @@ def _seam(
     frames = zip(truth, whole, tiled, strict=True)
     worst = max(psnr_db(whole_frame, true) - psnr_db(tiled_frame, true) for true, whole_frame, tiled_frame in frames)
     figures = (whole_db, tiled_db, whole_db - tiled_db, psnr_db(tiled, whole), worst, work)
-    return Seam(overlap, size, *(round(value, 3) for value in figures))
+    return Seam(tile, overlap, size, *(round(value, 3) for value in figures))
 
 
 def psnr_db(a: np.ndarray, b: np.ndarray) -> float:
@@ -261,15 +291,19 @@ def _to_video(frames: Tensor) -> Tensor:
     return frames.permute(0, 4, 1, 2, 3).float() / 127.5 - 1
 
 
-def picture(shown: dict[tuple[int, int], Shown], rows: list[Seam]) -> Image.Image:
+def picture(rows: list[tuple[Seam, Shown]]) -> Image.Image:
     """The middle frame of original, whole and tiled, with its difference to the whole; a line an overlap."""
-    height, width = max(s[0].shape[0] for s in shown.values()), max(s[0].shape[1] for s in shown.values())
+    height, width = (max(shown[0].shape[axis] for _, shown in rows) for axis in (0, 1))
     canvas = Image.new("RGB", (4 * width, (height + 20) * len(rows)), (255, 255, 255))
     pen, font = ImageDraw.Draw(canvas), ImageFont.load_default(13)
-    for index, row in enumerate(rows):
-        truth, whole, tiled = shown[row.overlap]
+    for index, (row, (truth, whole, tiled)) in enumerate(rows):
         far = np.clip(np.abs(tiled.astype(np.float32) - whole) * 8, 0, 255).astype(np.uint8)
-        texts = ("original", f"whole  {row.whole_db:.2f} dB", f"overlap {row.overlap}  {row.tiled_db:.2f} dB", "x 8")
+        texts = (
+            "original",
+            f"whole  {row.whole_db:.2f} dB",
+            f"{row.tile}, overlap {row.overlap}  {row.tiled_db:.2f} dB",
+            "x 8",
+        )
         for column, (frame, text) in enumerate(zip((truth, whole, tiled, far), texts, strict=True)):
             canvas.paste(Image.fromarray(frame), (column * width, index * (height + 20) + 20))
             pen.text((column * width + 4, index * (height + 20) + 2), text, fill=(0, 0, 0), font=font)
@@ -281,7 +315,7 @@ def main() -> None:
     options = _options()
     spec = MODELS[options.name]
     how = DecodeVideo(input="latent", output="video", scale=spec.scale, causal=spec.causal)
-    tile = (1, *options.tile) if options.tile else (1, *spec.shape)
+    tiles = options.tile or [spec.shape[1:]]
     clips = read_clips(
         options.clips, lambda name: options.test_side if name == options.test else options.side, options.frames
     )
@@ -289,34 +323,37 @@ def main() -> None:
         return pack(clips, options.pack)
     if options.test not in clips:
         sys.exit(f"no clip {options.test!r}; there are {', '.join(clips)}")
-    frames, height, width = _video_size(tuple(options.cut or tile[2:]), how)
+    frames, height, width = _video_size(tuple(options.cut or tiles[0]), how)
     small = {n for n, c in clips.items() if any(h < w for h, w in zip(c.shape, (frames, height, width), strict=False))}
     learnt = [clip for name, clip in clips.items() if name not in {options.test, *small}]
     print(f"{len(learnt)} clips to train on, {len(small)} too small left out", file=sys.stderr)
     torch.set_num_threads(options.threads)
     torch.backends.cudnn.benchmark = True
-    trainer = Trainer(options, how, tile)
-    steps, loss = trainer.train(learnt, options.minutes * 60)
+    trainer = Trainer(options, how, spec.shape[0], tuple(options.cut or tiles[0]))
+    steps, loss = trainer.load(options.trained) if options.trained else trainer.train(learnt, options.minutes * 60)
+    trainer.encoder.eval()
     trainer.decoder.eval()
-    rows, shown = measure(trainer, clips[options.test])
+    rows = [row for tile in tiles for row in measure(trainer, tuple(tile), clips[options.test])]
     result = {
-        "name": options.name, "tile": tile, "clip": options.test, "widths": options.widths,
-        "resnets": options.resnets, "parameters": sum(p.numel() for p in trainer.decoder.parameters()),
+        "name": options.name, "clip": options.test, "widths": options.widths, "resnets": options.resnets,
+        "parameters": sum(p.numel() for p in trainer.decoder.parameters()),
         "steps": steps, "l1": loss, "minutes": options.minutes, "device": options.device,
-        "seams": [asdict(row) for row in rows],
+        "seams": [asdict(row) for row, _ in rows],
     }  # fmt: skip
     if options.out:
         options.out.with_suffix(".json").write_text(json.dumps(result, indent=2) + "\n")
-        picture(shown, rows).save(options.out.with_suffix(".png"))
-    print(f"{options.name}, tile {tile[2:]}, {steps} steps, L1 {loss:.4f}\n")
-    print(
-        "| overlap time, space | whole, dB | tiled, dB | lost, dB | worst frame lost, dB | tiled to whole, dB | work |"
-    )
-    print("|---|---|---|---|---|---|---|")
-    for row in rows:
+        picture(rows).save(options.out.with_suffix(".png"))
+        if not options.trained:
+            trainer.save(options.out.with_suffix(".npz"), steps, loss)
+    print(f"{options.name}, {steps} steps, L1 {loss:.4f}\n")
+    print("| tile | overlap time, space | whole, dB | tiled, dB | lost, dB | worst frame lost, dB | "
+          "tiled to whole, dB | work |")  # fmt: skip
+    print("|---|---|---|---|---|---|---|---|")
+    for row, _ in rows:
         print(
-            f"| {row.overlap[0]}, {row.overlap[1]} | {row.whole_db:.2f} | {row.tiled_db:.2f} | {row.lost_db:.3f} | "
-            f"{row.worst_frame_lost_db:.2f} | {row.tiled_against_whole_db:.2f} | {row.work:.2f}x |"
+            f"| {' x '.join(map(str, row.tile))} | {row.overlap[0]}, {row.overlap[1]} | {row.whole_db:.2f} | "
+            f"{row.tiled_db:.2f} | {row.lost_db:.3f} | {row.worst_frame_lost_db:.2f} | "
+            f"{row.tiled_against_whole_db:.2f} | {row.work:.2f}x |"
         )
 
 
@@ -331,8 +368,11 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--name", choices=names, default="turbo_vaed_hunyuan")
     parser.add_argument("--widths", type=numbers, help="of the four up blocks, such as 64,48,32,16")
     parser.add_argument("--resnets", type=numbers, help="of the middle and the four up blocks, such as 1,1,1,1,1")
-    parser.add_argument("--tile", type=numbers, help="C,t,h,w; the registry's by default")
-    parser.add_argument("--cut", type=numbers, help="t,h,w of the latents trained on; the tile's by default")
+    parser.add_argument(
+        "--tile", type=numbers, action="append", help="t,h,w, may be repeated; the registry's by default"
+    )
+    parser.add_argument("--trained", type=Path, help="OUT.npz of an earlier run: measure only")
+    parser.add_argument("--cut", type=numbers, help="t,h,w of the latents trained on; the first tile's by default")
     parser.add_argument("--test", default="vtest", help="the clip that is measured and not trained on")
     parser.add_argument("--side", type=int, default=192, help="short side of the frames, in pixels")
     parser.add_argument("--test-side", type=int, default=384, help="the same of the test clip")
@@ -343,7 +383,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--rate", type=float, default=5e-4)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, help="OUT.json and OUT.png")
+    parser.add_argument("--out", type=Path, help="OUT.json, OUT.png, OUT.npz")
     return parser.parse_args()
 
 
