@@ -1,10 +1,10 @@
 """What tiling a video decoder costs, in dB, against decoding the whole latent at once.
 
-    python tests/benchmarks/seam.py --clips clips.tar --name turbo_vaed_hunyuan --device cuda --minutes 8 --out seam
+    python tests/benchmarks/seam.py --clips clips.tar --device cuda --cut 3,16,16 --cut 5,20,20 --out seam
     python tests/benchmarks/seam.py --clips clips.tar --pack clips.zip    # frames as JPEGs, for a machine without PyAV
 
-Seams depend on how far a decoder really looks, which random weights do not tell. So the decoder is first trained,
-with a small encoder that gives it latents, on the clips; one clip is kept out of training and measured. Clips are
+Seams depend on how far a decoder really looks, which random weights do not tell. So the decoder is first trained on
+the clips, from latents of a fixed code; one clip is kept out of training and measured. Clips are
 videos (a .tar or a folder of them, read by PyAV) or a .zip that `--pack` wrote. Writes OUT.json, OUT.png and, with the
 trained networks, OUT.npz.
 """
@@ -17,7 +17,7 @@ import sys
 import tarfile
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor, nn
 
 from models_zoo.registry import MODELS
-from models_zoo.turbo_vaed import RMSNorm, turbo_vaed
+from models_zoo.turbo_vaed import turbo_vaed
 from runtime_py.manifest import DecodeVideo
 from runtime_py.video import decode_tiles
 
@@ -57,30 +57,52 @@ class Seam:
 
 
 class Encoder(nn.Module):
-    """Blocks of video (N, 3, T, H, W) as channels, then convolutions that see their neighbours: (N, C, t, h, w)."""
+    """Video (N, 3, T, H, W) to a latent (N, C, t, h, w): the cosine transform of each block of `scale`, of which the
+    C coefficients are kept that vary most, each at unit variance.
 
-    def __init__(self, channels: int, how: DecodeVideo, width: int = 128, depth: int = 3) -> None:
+    A fixed code, so that the decoder learns in minutes, and one that says all that it says where it belongs.
+    """
+
+    def __init__(self, channels: int, how: DecodeVideo) -> None:
         super().__init__()
         self.how = how
-        self.stem = nn.Conv3d(3 * math.prod(how.scale), width, 1)
-        self.body = nn.ModuleList(
-            nn.Sequential(RMSNorm(), nn.Conv3d(width, width, 3, padding=1), nn.SiLU(), nn.Conv3d(width, width, 1))
-            for _ in range(depth)
-        )
-        self.head = nn.Sequential(nn.Conv3d(width, channels, 1), nn.BatchNorm3d(channels, affine=False))
+        for name, size in zip("thw", how.scale, strict=True):
+            self.register_buffer(f"cosines_{name}", torch.from_numpy(_cosines(size)), persistent=False)
+        self.register_buffer("colours", torch.from_numpy(_cosines(3)), persistent=False)
+        self.register_buffer("kept", torch.zeros(channels, dtype=torch.int64))
+        self.register_buffer("mean", torch.zeros(channels))
+        self.register_buffer("deviation", torch.ones(channels))
 
-    def forward(self, video: Tensor) -> Tensor:
-        """Causal decoders never gave the first group's other frames: the first frame stands for them."""
+    def coefficients(self, video: Tensor) -> Tensor:
+        """(N, 3 * blocks' volume, t, h, w)."""
         dt, dh, dw = self.how.scale
-        if self.how.causal:
+        if self.how.causal:  # these decoders never give the first group's other frames: the first stands for them
             video = torch.cat((video[:, :, :1].expand(-1, -1, dt - 1, -1, -1), video), 2)
         n, _, t, h, w = video.shape
-        blocks = video.reshape(n, 3, t // dt, dt, h // dh, dh, w // dw, dw).permute(0, 1, 3, 5, 7, 2, 4, 6)
-        x = self.stem(blocks.reshape(n, -1, t // dt, h // dh, w // dw))
-        for layer in self.body:
-            x = x + layer(x)
-        latent: Tensor = self.head(x)
-        return latent
+        blocks = video.reshape(n, 3, t // dt, dt, h // dh, dh, w // dw, dw)
+        for axis, basis in ((1, self.colours), (3, self.cosines_t), (5, self.cosines_h), (7, self.cosines_w)):
+            blocks = torch.tensordot(blocks, basis, ([axis], [1])).movedim(-1, axis)
+        return blocks.permute(0, 1, 3, 5, 7, 2, 4, 6).reshape(n, -1, t // dt, h // dh, w // dw)
+
+    def fit(self, batches: Iterator[Tensor]) -> None:
+        """Choose the coefficients."""
+        seen = torch.cat([self.coefficients(video).transpose(0, 1).flatten(1) for video in batches], 1)
+        deviation = seen.std(1)
+        self.kept = deviation.topk(len(self.kept)).indices.sort().values
+        self.mean, self.deviation = seen.mean(1)[self.kept], deviation[self.kept]
+
+    def forward(self, video: Tensor) -> Tensor:
+        """The latent."""
+        wide = (1, -1, 1, 1, 1)
+        return (self.coefficients(video)[:, self.kept] - self.mean.view(wide)) / self.deviation.view(wide)
+
+
+def _cosines(size: int) -> np.ndarray:
+    """The orthonormal cosine transform (DCT-II) of `size` samples, a row a frequency; float32."""
+    frequency, sample = np.mgrid[:size, :size]
+    basis = np.cos(np.pi * (sample + 0.5) * frequency / size) * np.sqrt(2 / size)
+    basis[0] /= np.sqrt(2)
+    return basis.astype(np.float32)
 
 
 def read_clips(path: Path, side: Callable[[str], int], most: int) -> Clips:
@@ -140,11 +162,14 @@ def _resized(image: Image.Image, side: int) -> np.ndarray:
 
 
 class Trainer:
-    """Encoder and decoder, trained jointly on random cuts for a bounded time."""
+    """A decoder, trained on random cuts for a bounded time.
 
-    def __init__(self, options: argparse.Namespace, how: DecodeVideo, channels: int, cut: tuple[int, ...]) -> None:
+    Cuts of one size alone teach the decoder that size: it then does worse on any other, whole or tiled.
+    """
+
+    def __init__(self, options: argparse.Namespace, how: DecodeVideo, channels: int, sizes: list[list[int]]) -> None:
         torch.manual_seed(options.seed)
-        self.how, self.cut, self.device = how, cut, torch.device(options.device)
+        self.how, self.sizes, self.device = how, sizes, torch.device(options.device)
         self.batch, self.rate = options.batch, options.rate
         self.decoder = turbo_vaed(
             options.name, latent_channels=channels, widths=options.widths, resnets=options.resnets
@@ -156,7 +181,7 @@ class Trainer:
 
         The clips are few. Without that, the decoder learns their colours and fails on the one that is measured.
         """
-        wanted = _video_size(self.cut, self.how)
+        wanted = _video_size(self.sizes[int(torch.randint(len(self.sizes), ()))], self.how)
         batch = []
         for _ in range(self.batch):
             clip = clips[int(torch.randint(len(clips), ()))]
@@ -176,7 +201,10 @@ class Trainer:
     def train(self, clips: list[Tensor], seconds: float) -> tuple[int, float]:
         """Steps done and the last hundred steps' mean L1."""
         clips = [clip.to(self.device) for clip in clips]
-        parameters = [*self.encoder.parameters(), *self.decoder.parameters()]
+        if not bool(self.encoder.kept.any()):
+            with torch.no_grad():
+                self.encoder.fit(self.cuts(clips) for _ in range(20))
+        parameters = list(self.decoder.parameters())
         optimiser = torch.optim.AdamW(parameters, self.rate, betas=(0.9, 0.95), weight_decay=1e-4, fused=True)
         started, step, recent, said = time.monotonic(), 0, [1.0], 0.0
         while (passed := time.monotonic() - started) < seconds:
@@ -185,8 +213,7 @@ class Trainer:
                 group["lr"] = self.rate * min((step + 1) / 100, 0.5 + 0.5 * math.cos(math.pi * share))
             video = self.cuts(clips)
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-                latent = self.encoder(video)
-                found = self.decoder(latent + 0.05 * torch.randn_like(latent))
+                found = self.decoder(self.encoder(video))
             loss = (found.float() - video).abs().mean()
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
@@ -199,10 +226,12 @@ class Trainer:
         return step, sum(recent) / len(recent)
 
     def save(self, path: Path, steps: int, loss: float) -> None:
-        """Both networks' tensors, in half precision, for `--trained`."""
+        """Both networks' tensors, for `--trained`; the decoder's in half precision."""
         arrays = {f"encoder.{key}": value for key, value in self.encoder.state_dict().items()}
         arrays |= {f"decoder.{key}": value for key, value in self.decoder.state_dict().items()}
-        halves = {key: value.cpu().half().numpy() for key, value in arrays.items()}
+        halves = {
+            key: (value.half() if key.startswith("decoder") else value).cpu().numpy() for key, value in arrays.items()
+        }
         np.savez(path, steps=steps, loss=loss, **halves)  # type: ignore[arg-type]
 
     def load(self, path: Path) -> tuple[int, float]:
@@ -282,7 +311,7 @@ def psnr_db(a: np.ndarray, b: np.ndarray) -> float:
     return 10 * math.log10(255**2 / error) if error else 99.0
 
 
-def _video_size(latent: tuple[int, ...], how: DecodeVideo) -> tuple[int, int, int]:
+def _video_size(latent: Sequence[int], how: DecodeVideo) -> tuple[int, int, int]:
     frames = (latent[0] - 1) * how.scale[0] + 1 if how.causal else latent[0] * how.scale[0]
     return frames, latent[1] * how.scale[1], latent[2] * how.scale[2]
 
@@ -323,14 +352,18 @@ def main() -> None:
         return pack(clips, options.pack)
     if options.test not in clips:
         sys.exit(f"no clip {options.test!r}; there are {', '.join(clips)}")
-    frames, height, width = _video_size(tuple(options.cut or tiles[0]), how)
+    sizes = options.cut or tiles
+    frames, height, width = np.max([_video_size(size, how) for size in sizes], axis=0)
     small = {n for n, c in clips.items() if any(h < w for h, w in zip(c.shape, (frames, height, width), strict=False))}
     learnt = [clip for name, clip in clips.items() if name not in {options.test, *small}]
     print(f"{len(learnt)} clips to train on, {len(small)} too small left out", file=sys.stderr)
     torch.set_num_threads(options.threads)
     torch.backends.cudnn.benchmark = True
-    trainer = Trainer(options, how, spec.shape[0], tuple(options.cut or tiles[0]))
-    steps, loss = trainer.load(options.trained) if options.trained else trainer.train(learnt, options.minutes * 60)
+    trainer = Trainer(options, how, spec.shape[0], sizes)
+    steps, loss = trainer.load(options.trained) if options.trained else (0, math.nan)
+    if options.minutes:
+        more, loss = trainer.train(learnt, options.minutes * 60)
+        steps += more
     trainer.encoder.eval()
     trainer.decoder.eval()
     rows = [row for tile in tiles for row in measure(trainer, tuple(tile), clips[options.test])]
@@ -343,7 +376,7 @@ def main() -> None:
     if options.out:
         options.out.with_suffix(".json").write_text(json.dumps(result, indent=2) + "\n")
         picture(rows).save(options.out.with_suffix(".png"))
-        if not options.trained:
+        if options.minutes:
             trainer.save(options.out.with_suffix(".npz"), steps, loss)
     print(f"{options.name}, {steps} steps, L1 {loss:.4f}\n")
     print("| tile | overlap time, space | whole, dB | tiled, dB | lost, dB | worst frame lost, dB | "
@@ -371,15 +404,17 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--tile", type=numbers, action="append", help="t,h,w, may be repeated; the registry's by default"
     )
-    parser.add_argument("--trained", type=Path, help="OUT.npz of an earlier run: measure only")
-    parser.add_argument("--cut", type=numbers, help="t,h,w of the latents trained on; the first tile's by default")
+    parser.add_argument("--trained", type=Path, help="OUT.npz of an earlier run to go on from")
+    parser.add_argument(
+        "--cut", type=numbers, action="append", help="t,h,w trained on, again for more; the tiles' by default"
+    )
     parser.add_argument("--test", default="vtest", help="the clip that is measured and not trained on")
     parser.add_argument("--side", type=int, default=192, help="short side of the frames, in pixels")
     parser.add_argument("--test-side", type=int, default=384, help="the same of the test clip")
     parser.add_argument("--frames", type=int, default=65, help="of each clip, at most")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--minutes", type=float, default=8)
+    parser.add_argument("--minutes", type=float, default=8, help="of training; 0 with --trained: measure only")
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--rate", type=float, default=5e-4)
     parser.add_argument("--seed", type=int, default=0)

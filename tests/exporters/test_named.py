@@ -69,15 +69,14 @@ def test_half_weights_are_rounded_and_the_rest_is_float32() -> None:
     before, after = program.state_dict, rounded.state_dict
     assert len(before) == len(after) == 6
     assert all(
-        torch.equal(value.half().float(), other)
-        for value, other in zip(before.values(), after.values(), strict=True)
+        torch.equal(value.half().float(), other) for value, other in zip(before.values(), after.values(), strict=True)
     )
     assert sum(prod(value.shape) for value in after.values()) == 8 * 6 * 9 + 6 + 6 * 25 + 6 + 24 + 4
     assert not torch.equal(next(iter(before.values())), next(iter(after.values()))), "the program given is untouched"
 
 
 class Normed(nn.Module):
-    """Two convolutions with norms, one of whose variances is below float16's least; the last norm has none before it."""
+    """Norms behind two convolutions, one with variances below float16's least, and one behind none."""
 
     def __init__(self) -> None:
         super().__init__()
