@@ -1,0 +1,45 @@
+"""One network of every family on every target, as `sdk matrix` does it for all: each file answers as PyTorch does."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+import sdk
+from exporters import TARGETS
+from models_zoo import MODELS
+
+FAMILIES: dict[str, dict[str, object]] = {
+    "mobilenetv4_hybrid_medium": {"input_size": 128},
+    "ghostnet_050": {"input_size": 96},
+    "leyolo_nano": {"input_size": 160},
+    "mcunet_in0": {},
+    "mobilenet_v2": {"input_size": 96},
+    "turbo_vaed_hunyuan": {"inputs": [(1, 16, 2, 2, 2)]},
+    "turbo_vaed_ltx": {"inputs": [(1, 128, 2, 2, 2)]},
+}
+"""Small inputs, because the file's operators are the same. Both tails of the video decoders."""
+
+
+def test_every_family_is_here() -> None:
+    assert {name.partition("_")[0] for name in MODELS} == {name.partition("_")[0] for name in FAMILIES}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_target_answers_as_in_pytorch(name: str, tmp_path: Path) -> None:
+    result = sdk.export(name, out=tmp_path, jobs=1, **FAMILIES[name])  # type: ignore[arg-type]
+    assert result.ok, result.to_dict()
+    expected = dict.fromkeys(TARGETS, "executed") | ({} if sys.platform == "darwin" else {"coreml": "interpreted"})
+    assert {row.target: row.status for row in result} == expected
+    for row in result:
+        assert row.artifact is not None
+        assert row.artifact.sqnr_db is not None
+        assert row.artifact.sqnr_db >= 80.0, row.target
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["leyolo_nano", "turbo_vaed_ltx"])
+def test_every_target_passes_its_gate_in_half_precision(name: str, tmp_path: Path) -> None:
+    result = sdk.export(name, precision="fp16", out=tmp_path, jobs=1, **FAMILIES[name])  # type: ignore[arg-type]
+    assert result.ok, result.to_dict()
