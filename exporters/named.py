@@ -96,38 +96,33 @@ def fold_norms(network: GraphModule) -> None:
 
     A converter that folds them once all is float16 rounds twice, and a variance below 6e-8 becomes 0.
     """
-    for node in list(network.graph.nodes):
-        if node.target is not aten.batch_norm.default or node.args[5]:
+    for norm in list(network.graph.nodes):
+        if norm.target is not aten.batch_norm.default or norm.args[5]:
             continue
-        conv, *stored, _, _, eps, _ = node.args
-        if not _folds(conv) or any(argument is not None and argument.op != "get_attr" for argument in stored):
-            continue
-        weight, bias, mean, variance = (_stored(network, argument) for argument in stored)
+        conv, *stored = norm.args[:5]
         args = [*conv.args, None][: max(len(conv.args), 3)]
-        folded = fuse_conv_bn_weights(
-            _stored(network, args[1]), _stored(network, args[2]), mean, variance, eps, weight, bias
-        )
+        if conv.target not in _CONVOLUTIONS or len(conv.users) > 1 or not _all_stored((*args[1:3], *stored)):
+            continue
+        old_weight, old_bias, scale, shift, mean, variance = (_value(network, node) for node in (*args[1:3], *stored))
+        folded = fuse_conv_bn_weights(old_weight, old_bias, mean, variance, norm.args[7], scale, shift)
         with network.graph.inserting_before(conv):
-            for index, name in ((1, "weight"), (2, "bias")):
-                key = f"folded_{node.name}_{name}"
+            for index, kind in ((1, "weight"), (2, "bias")):
+                key = f"folded_{norm.name}_{kind}"
                 network.register_parameter(key, folded[index - 1])
                 args[index] = network.graph.get_attr(key)
         conv.args = tuple(args)
-        node.replace_all_uses_with(conv)
-        network.graph.erase_node(node)
+        norm.replace_all_uses_with(conv)
+        network.graph.erase_node(norm)
     network.graph.eliminate_dead_code()
-    network.delete_all_unused_submodules()
     network.recompile()
 
 
-def _folds(node: Any) -> bool:
-    """Whether a value is a convolution's, with stored weights, that only one other operator takes."""
-    if not isinstance(node, Node) or node.target not in _CONVOLUTIONS or len(node.users) != 1:
-        return False
-    return all(argument is None or argument.op == "get_attr" for argument in node.args[1:3])
+def _all_stored(nodes: Sequence[Any]) -> bool:
+    """Whether all are tensors of the network itself, or None."""
+    return all(node is None or (isinstance(node, Node) and node.op == "get_attr") for node in nodes)
 
 
-def _stored(network: GraphModule, node: Node | None) -> Any:
+def _value(network: GraphModule, node: Any) -> Any:
     return None if node is None else attrgetter(str(node.target))(network)
 
 

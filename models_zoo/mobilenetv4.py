@@ -216,6 +216,17 @@ VARIANTS: dict[str, Variant] = {
 }
 
 
+class Undrawn(nn.Conv2d):
+    """A convolution whose weights `_initialise` draws: to draw them twice would take twice as long."""
+
+    def reset_parameters(self) -> None:
+        """Leave the weights as they are."""
+
+
+def _conv(inp: int, out: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
+    return Undrawn(inp, out, kernel, stride, kernel // 2, groups=groups, bias=False)
+
+
 class ConvNorm(nn.Sequential):
     """Convolution without bias, batch norm, and an activation if one is given. (N, C, H, W) to (N, O, H', W')."""
 
@@ -229,7 +240,7 @@ class ConvNorm(nn.Sequential):
         act: type[nn.Module] | None = None,
     ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(inp, out, kernel, stride, kernel // 2, groups=groups, bias=False)
+        self.conv = _conv(inp, out, kernel, stride, groups)
         self.bn = nn.BatchNorm2d(out)
         if act is not None:
             self.act = act()
@@ -267,7 +278,7 @@ class ConvBlock(nn.Module):
 
     def __init__(self, inp: int, row: Conv, act: type[nn.Module]) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(inp, row.out, row.kernel, row.stride, row.kernel // 2, bias=False)
+        self.conv = _conv(inp, row.out, row.kernel, row.stride)
         self.bn1 = nn.BatchNorm2d(row.out)
         self.act = act()
 
@@ -283,10 +294,10 @@ class FusedBlock(nn.Module):
     def __init__(self, inp: int, row: Fused, act: type[nn.Module], drop_path: float) -> None:
         super().__init__()
         self.skip = row.stride == 1 and inp == row.out
-        self.conv_exp = nn.Conv2d(inp, row.mid, row.kernel, row.stride, row.kernel // 2, bias=False)
+        self.conv_exp = _conv(inp, row.mid, row.kernel, row.stride)
         self.bn1 = nn.BatchNorm2d(row.mid)
         self.act = act()
-        self.conv_pwl = nn.Conv2d(row.mid, row.out, 1, bias=False)
+        self.conv_pwl = _conv(row.mid, row.out, 1)
         self.bn2 = nn.BatchNorm2d(row.out)
         self.drop_path = DropPath(drop_path if self.skip else 0.0)
 
@@ -325,9 +336,9 @@ class Projection(nn.Module):
         super().__init__()
         self.strided = stride > 1
         if self.strided:
-            self.down_conv = nn.Conv2d(inp, inp, 3, stride, 1, groups=inp, bias=False)
+            self.down_conv = _conv(inp, inp, 3, stride, inp)
             self.norm = nn.BatchNorm2d(inp)
-        self.proj = nn.Conv2d(inp, out, 1, bias=False)
+        self.proj = _conv(inp, out, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, O, H / stride, W / stride)."""
@@ -381,7 +392,7 @@ class MobileNetV4(nn.Module):
     def __init__(self, variant: Variant, num_classes: int = 1000, dropout: float = 0.0, drop_path: float = 0.0) -> None:
         super().__init__()
         act = variant.act
-        self.conv_stem = nn.Conv2d(3, variant.stem, 3, 2, 1, bias=False)
+        self.conv_stem = _conv(3, variant.stem, 3, 2)
         self.bn1 = nn.BatchNorm2d(variant.stem)
         self.act1 = act()
         count, index, channels = sum(map(len, variant.stages)), 0, variant.stem
@@ -396,7 +407,7 @@ class MobileNetV4(nn.Module):
             stages.append(nn.Sequential(*blocks))
         self.blocks = nn.Sequential(*stages)
         self.global_pool = nn.AdaptiveAvgPool2d(1)
-        self.conv_head = nn.Conv2d(channels, 1280, 1, bias=False)
+        self.conv_head = _conv(channels, 1280, 1)
         self.norm_head = nn.BatchNorm2d(1280)
         self.act2 = act()
         self.dropout = nn.Dropout(dropout)
