@@ -71,6 +71,8 @@ def export(
     )  # fmt: skip
     progress.say(f"capturing {model if isinstance(model, str) else type(model).__name__}")
     source = find_source(model, wishes, Fetching(progress.fetch, progress.say))
+    if source.weights == "random":
+        progress.say("the weights are random, and so will its answers be: --weights for trained ones")
     out, name = Path(out), name or source.name
     with staging(out, name) as work:
         folder = work / "bundle"

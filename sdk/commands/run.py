@@ -50,6 +50,8 @@ def command(
     with load_anywhere(bundle, target, threads) as session:
         if not as_json:
             click.echo(session.why)
+        if session.spec.weights == "random":
+            click.secho("the weights in this bundle are random, and so are its answers", fg="yellow", err=True)
         for file in files:
             try:
                 rows.append(_answer(session, file, top, confidence, (out or Path.cwd()) if save or out else None))

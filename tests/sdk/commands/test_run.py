@@ -33,3 +33,12 @@ def test_answers_are_drawn_beside_and_never_on_the_photo(tmp_path: Path, capsys:
         assert (np.asarray(drawn) != RED).any(axis=2).mean() > 0.01
     assert photo.read_bytes() == before
     assert len(list((tmp_path / "drawn").iterdir())) == 1
+
+
+def test_random_weights_are_said_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photo = tmp_path / "wall.png"
+    Image.new("RGB", (24, 16), RED).save(photo)
+    for weights, said in (("random", True), ("colours.safetensors", False)):
+        code, _, err = run(capsys, "run", make_bundle(tmp_path / f"{weights}.bundle", weights=weights), photo)
+        assert code == 0
+        assert ("random" in err) is said
