@@ -41,7 +41,7 @@ class ExecuTorch:
         is too long for half, weights are rounded to half and all computes in float32.
         """
         with quiet():
-            from exporters.named import in_half, longest_sum, with_half_weights
+            from exporters.half import in_half, longest_sum, with_half_weights
 
             try:
                 source = program

@@ -36,7 +36,7 @@ class Onnx:
             import onnx
             import torch
 
-            from exporters.named import in_half
+            from exporters.half import in_half
 
             try:
                 written = torch.onnx.export(

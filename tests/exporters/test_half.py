@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
-from exporters.named import in_half, longest_sum, with_half_weights
+from exporters.half import in_half, longest_sum, with_half_weights
 
 
 class Norm(nn.Module):
