@@ -53,19 +53,16 @@ def test_a_board_installs_no_torch() -> None:
 
 
 def test_every_extra_that_the_code_names_exists() -> None:
-    """In registry rows, and in the hints of errors (`edge-sdk[NAME]`)."""
+    """In registry rows, in the hints of errors (`edge-sdk[NAME]`), and in calls of `missing_extra`."""
     named: set[str] = set()
     for folder in ("sdk", "exporters", "runtime_py", "models_zoo", "devices"):
         for path in (ROOT / folder).rglob("*.py"):
             text = path.read_text(encoding="utf-8")
             named |= {name for found in re.findall(r"edge-sdk\[([a-z,]+)\]", text) for name in found.split(",")}
-            named |= {
-                keyword.value.value
-                for node in ast.walk(ast.parse(text))
-                if isinstance(node, ast.Call)
-                for keyword in node.keywords
-                if keyword.arg == "extra" and isinstance(keyword.value, ast.Constant)
-            }
+            calls = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)]
+            given = [keyword.value for call in calls for keyword in call.keywords if keyword.arg == "extra"]
+            given += [call.args[1] for call in calls if ast.unparse(call.func) == "missing_extra" and call.args[1:]]
+            named |= {value.value for value in given if isinstance(value, ast.Constant)}
     from exporters import TARGETS
     from runtime_py.engines import ENGINES
 

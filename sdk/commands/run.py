@@ -12,12 +12,14 @@ from sdk.console import print_json, print_table
 if TYPE_CHECKING:
     from runtime_py.session import Session
 
+VIDEOS = ("webp", "gif", "mp4", "frames")
+
 
 @click.command(
     epilog="\b\nExamples:\n  sdk run mobilenetv4_conv_small.bundle cat.jpg dog.png\n"
     "  sdk run leyolo_nano.bundle street.jpg --save\n"
     "  sdk run my.bundle photo.jpg --target onnx --top 3 --json\n"
-    "  sdk run turbo_vaed_ltx.bundle latent.npy --save clips/"
+    "  sdk run turbo_vaed_ltx.bundle latent.npy --save --video mp4 --out clips/"
 )
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 @click.option("--confidence", type=click.FloatRange(0, 1), help="Of a detector, in place of the bundle's threshold.")
 @click.option("--save", is_flag=True, help="Write each answer drawn on its photo, or the video, as NAME.TARGET.*")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Where --save writes; here by default.")
+@click.option("--video", default="webp", show_default=True, type=click.Choice(VIDEOS),
+              help="How --save writes a video; `frames`: a folder of .png.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the answers as JSON.")
 def command(
     bundle: Path,
@@ -37,9 +41,10 @@ def command(
     confidence: float | None,
     save: bool,
     out: Path | None,
+    video: str,
     as_json: bool,
 ) -> None:
-    """Answer FILES with BUNDLE: photos, or .npy latents of a video decoder.
+    """Answer FILES with BUNDLE: photos, or a video decoder's latents (.npy, .npz).
 
     A file that cannot be read is named, the others are answered; exit code 1. `--target coreml` runs Core ML's
     program over torch where there is no Core ML.
@@ -47,6 +52,7 @@ def command(
     from sdk.interpreted import load_anywhere
 
     rows: list[dict[str, Any]] = []
+    folder = (out or Path.cwd()) if save or out else None
     with load_anywhere(bundle, target, threads) as session:
         if not as_json:
             click.echo(session.why)
@@ -54,7 +60,7 @@ def command(
             click.secho("the weights in this bundle are random, and so are its answers", fg="yellow", err=True)
         for file in files:
             try:
-                rows.append(_answer(session, file, top, confidence, (out or Path.cwd()) if save or out else None))
+                rows.append(_answer(session, file, top, confidence, folder, video))
             except SdkError as error:
                 rows.append({"image": str(file), "error": error.to_dict()})
             if not as_json:
@@ -64,13 +70,16 @@ def command(
     raise SystemExit(1 if any("error" in row for row in rows) else 0)
 
 
-def _answer(session: "Session", file: Path, top: int, confidence: float | None, out: Path | None) -> dict[str, Any]:
+def _answer(
+    session: "Session", file: Path, top: int, confidence: float | None, out: Path | None, video: str
+) -> dict[str, Any]:
     from runtime_py.preprocess import decode_image
+    from runtime_py.video import read_latent
 
     started, task = time.perf_counter(), session.spec.task
     answer: Any
     if task == "decode_video":
-        answer = session.decode(_latent(file))
+        answer = session.decode(read_latent(file))
     elif task == "detect":
         answer = session.detect(file, confidence)
     else:
@@ -81,33 +90,26 @@ def _answer(session: "Session", file: Path, top: int, confidence: float | None, 
         plain = {"top": [{"label": r.name, "score": r.score, "index": r.index} for r in answer.top(top)]}
     row = {"image": str(file), "target": session.target, "ms": milliseconds, **plain}
     if out is not None:
-        row["saved"] = str(_save(answer, file, None if task == "decode_video" else decode_image(file), session, out))
+        name = f"{file.stem}.{session.target}"
+        if task == "decode_video":
+            row["saved"] = str(_save_video(answer, out / (name if video == "frames" else f"{name}.{video}")))
+        else:
+            row["saved"] = str(_save_drawing(answer, decode_image(file), task, out / f"{name}.png"))
     return row
 
 
-def _latent(file: Path) -> Any:
-    """An .npy array; a pickle is refused."""
-    import numpy as np
-
-    try:
-        return np.load(file, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise SdkError(
-            f"{file} could not be read as an array: {error}", expected="a latent saved by numpy.save, float32"
-        ) from error
+def _save_video(video: Any, path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    video.save(path)
+    return path
 
 
-def _save(answer: Any, file: Path, image: Any, session: "Session", out: Path) -> Path:
+def _save_drawing(answer: Any, image: Any, task: str, path: Path) -> Path:
     """Write the drawing beside its final name and rename it."""
     from runtime_py.draw import draw_classification, draw_detections
 
-    out.mkdir(parents=True, exist_ok=True)
-    if image is None:
-        path = out / f"{file.stem}.{session.target}.webp"
-        answer.save(path)
-        return path
-    draw = draw_detections if session.spec.task == "detect" else draw_classification
-    path = out / f"{file.stem}.{session.target}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draw = draw_detections if task == "detect" else draw_classification
     beside = path.with_name(f".{path.name}.part")
     try:
         draw(image, answer).save(beside, format="PNG")
