@@ -36,9 +36,7 @@ class CoreML:
             from coremltools.converters.mil.frontend.torch.torch_op_registry import _TORCH_OPS_REGISTRY
             from coremltools.converters.mil.frontend.torch.utils import sanitize_op_kind
 
-            from exporters.passes import rewrite
-
-            decomposed = rewrite(program, self.name).run_decompositions({})
+            decomposed = _decomposed(program)
         registered = _TORCH_OPS_REGISTRY.name_to_func_mapping
         return lacking(decomposed, TITLE, lambda target: sanitize_op_kind(target.__name__) in registered)
 
@@ -47,13 +45,11 @@ class CoreML:
         with quiet():
             from numpy import float32
 
-            from exporters.passes import rewrite
-
             ct = _coremltools()
             precision = {"fp32": ct.precision.FLOAT32, "fp16": ct.precision.FLOAT16}[options.precision]
             try:
                 model = ct.convert(
-                    rewrite(program, self.name).run_decompositions({}),
+                    _decomposed(program),
                     convert_to="mlprogram",
                     minimum_deployment_target=ct.target.iOS17,
                     compute_precision=precision,
@@ -72,6 +68,19 @@ class CoreML:
             not_delegated={},
             tool_versions=tool_versions("coremltools"),
         )
+
+
+def _decomposed(program: ExportedProgram) -> ExportedProgram:
+    """The program in PyTorch's core operators. A slice of everything becomes `alias` there, which coremltools lacks."""
+    import torch
+
+    from exporters.passes import rewrite
+
+    core: ExportedProgram = rewrite(program, CoreML.name).run_decompositions({})
+    for node in core.graph.nodes:
+        if node.target is torch.ops.aten.alias.default:
+            node.target = torch.ops.aten.clone.default
+    return core
 
 
 def _coremltools() -> ModuleType:

@@ -82,6 +82,13 @@ class Volume(nn.Module):
         return out
 
 
+class Slices(nn.Module):
+    """A slice of everything in the middle and at the end, which decomposes to a mere alias."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        return (image[:, 0:] * 2).flatten(1)[:, 0:]
+
+
 @torch.library.custom_op("edge_sdk_tests::mirror", mutates_args=())
 def mirror(x: Tensor) -> Tensor:
     return x.flip(-1).clone()
@@ -103,7 +110,9 @@ class CallsCustom(nn.Module):
         return y + 1
 
 
-NETWORKS: dict[str, type[nn.Module]] = {kind.__name__: kind for kind in (TwoHeads, Volume, CallsSvd, CallsCustom)}
+NETWORKS: dict[str, type[nn.Module]] = {
+    kind.__name__: kind for kind in (TwoHeads, Volume, Slices, CallsSvd, CallsCustom)
+}
 
 
 def settle(network: nn.Module, shape: tuple[int, ...]) -> nn.Module:

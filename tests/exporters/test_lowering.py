@@ -81,6 +81,17 @@ def test_conv3d_answers_as_in_pytorch(exporter: Exporter, capture: Any, run: Any
     assert least_sqnr_db(program, options, artifact, lowered, run) >= LEAST_DB["fp32"]
 
 
+def test_a_slice_of_everything_answers_as_in_pytorch(
+    exporter: Exporter, capture: Any, run: Any, tmp_path: Path
+) -> None:
+    program = capture("Slices", (1, 3, 4, 5))
+    options = Options("fp32", ("image",), ("doubled",))
+    artifact = tmp_path / f"slices{exporter.suffix}"
+    assert exporter.check(program) == []
+    lowered = exporter.lower(program, options, artifact)
+    assert least_sqnr_db(program, options, artifact, lowered, run) >= LEAST_DB["fp32"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "operator", "code"),
