@@ -54,6 +54,7 @@ matrix: $(READY)
 
 bench: $(READY)
 	$(BIN)/python tests/benchmarks/startup.py
+	$(BIN)/python tests/benchmarks/zoo.py
 	$(BIN)/python tests/benchmarks/export.py
 
 clean:

@@ -255,29 +255,34 @@ class Trainer:
         return video
 
 
-def measure(trainer: Trainer, tile: tuple[int, ...], clip: Tensor) -> Iterator[tuple[Seam, Shown]]:
+def overlaps(tile: tuple[int, ...], how: DecodeVideo) -> list[tuple[int, int]]:
+    """(time, space) from the least to half a tile."""
+    least = 1 if how.causal else 0
+    times = sorted({least, max(tile[0] // 4, least), max(tile[0] // 2, least)})
+    return [(t, s) for t in times for s in sorted({0, *(count * tile[1] // 8 for count in (1, 2, 3, 4))})]
+
+
+def measure(
+    trainer: Trainer, tile: tuple[int, ...], chosen: Sequence[Sequence[int]], clip: Tensor
+) -> Iterator[tuple[Seam, Shown]]:
     """Each overlap's seams on a clip, and a frame of the original, of the whole decode and of the tiled one."""
-    least = 1 if trainer.how.causal else 0
-    for time_overlap in sorted({least, max(tile[0] // 4, least), max(tile[0] // 2, least)}):
-        for space_overlap in sorted({0, tile[1] // 8, tile[1] // 4, 3 * tile[1] // 8, tile[1] // 2}):
-            overlap = (time_overlap, space_overlap)
-            free = [side - o for side, o in zip(tile, (time_overlap, space_overlap, space_overlap), strict=True)]
-            size = next(
-                (wanted for count in (2, 1) if _fits(wanted := _several(tile, free, count), clip, trainer.how)), None
-            )
-            if size is None:
-                sys.exit(
-                    f"the test clip, {tuple(clip.shape)}, does not hold two tiles of {tile}: --test-side, --frames"
-                )
-            frames, height, width = _video_size(size, trainer.how)
-            truth = clip[:frames, :height, :width]
-            latent = trainer.encode(truth)
-            whole, tiled = (
-                np.concatenate(list(decode_tiles(trainer.decode, latent, shape, trainer.how, overlap)))
-                for shape in (latent.shape, (1, latent.shape[1], *tile))
-            )
-            row = _seam(tile, overlap, size, truth.numpy(), whole, tiled, math.prod(tile) / math.prod(free))
-            yield row, (truth[frames // 2].numpy(), whole[frames // 2], tiled[frames // 2])
+    for time_overlap, space_overlap in chosen or overlaps(tile, trainer.how):
+        overlap = (time_overlap, space_overlap)
+        free = [side - o for side, o in zip(tile, (time_overlap, space_overlap, space_overlap), strict=True)]
+        size = next(
+            (wanted for count in (2, 1) if _fits(wanted := _several(tile, free, count), clip, trainer.how)), None
+        )
+        if size is None:
+            sys.exit(f"the test clip, {tuple(clip.shape)}, does not hold two tiles of {tile}: --test-side, --frames")
+        frames, height, width = _video_size(size, trainer.how)
+        truth = clip[:frames, :height, :width]
+        latent = trainer.encode(truth)
+        whole, tiled = (
+            np.concatenate(list(decode_tiles(trainer.decode, latent, shape, trainer.how, overlap)))
+            for shape in (latent.shape, (1, latent.shape[1], *tile))
+        )
+        row = _seam(tile, overlap, size, truth.numpy(), whole, tiled, math.prod(tile) / math.prod(free))
+        yield row, (truth[frames // 2].numpy(), whole[frames // 2], tiled[frames // 2])
 
 
 def _several(tile: tuple[int, ...], free: list[int], more: int) -> tuple[int, ...]:
@@ -366,7 +371,7 @@ def main() -> None:
         steps += more
     trainer.encoder.eval()
     trainer.decoder.eval()
-    rows = [row for tile in tiles for row in measure(trainer, tuple(tile), clips[options.test])]
+    rows = [row for tile in tiles for row in measure(trainer, tuple(tile), options.overlap or (), clips[options.test])]
     result = {
         "name": options.name, "clip": options.test, "widths": options.widths, "resnets": options.resnets,
         "parameters": sum(p.numel() for p in trainer.decoder.parameters()),
@@ -404,6 +409,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--tile", type=numbers, action="append", help="t,h,w, may be repeated; the registry's by default"
     )
+    parser.add_argument("--overlap", type=numbers, action="append", help="time,space, again for more; many by default")
     parser.add_argument("--trained", type=Path, help="OUT.npz of an earlier run to go on from")
     parser.add_argument(
         "--cut", type=numbers, action="append", help="t,h,w trained on, again for more; the tiles' by default"
