@@ -99,7 +99,8 @@ def _environment(folder: Path) -> dict[str, str]:
     quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "TOKENIZERS_PARALLELISM": "false", "PYTHONWARNINGS": "ignore"}
     own = str(Path(__file__).resolve().parent.parent)
     path = os.pathsep.join(filter(None, [own, os.environ.get("PYTHONPATH", "")]))
-    return os.environ | quiet | {"PYTHONPATH": path, "TMPDIR": str(scratch)}
+    waiting = {"OMP_WAIT_POLICY": "PASSIVE"}  # beside other workers, threads that spin slow each other down
+    return os.environ | quiet | waiting | {"PYTHONPATH": path, "TMPDIR": str(scratch)}
 
 
 def _collect(one: _Running) -> Answer:
