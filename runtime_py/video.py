@@ -24,7 +24,8 @@ Floats = npt.NDArray[np.float32]
 Frames = npt.NDArray[np.uint8]
 MOVING = {".gif": "GIF", ".webp": "WEBP", ".png": "PNG", ".apng": "PNG"}
 SPACE_OVERLAP = 4
-"""Steps of the latent. Decoders that tests/benchmarks/seam.py trained gain nothing from more, which only costs work."""
+"""Steps of the latent. A decoder that tests/benchmarks/seam.py trained on a fixed code gains nothing from more, which
+only costs work."""
 
 
 class BadLatent(SdkError):
