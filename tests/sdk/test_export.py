@@ -185,21 +185,22 @@ def test_errors_of_the_command_line_have_no_traceback(tmp_path: Path) -> None:
 def test_an_interrupt_leaves_nothing_and_no_process(tmp_path: Path) -> None:
     import psutil
 
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "sdk",
-            "export",
-            "mobilenetv4_conv_small",
-            "-t",
-            "executorch",
-            "--out",
-            str(tmp_path),
-        ],
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    command = [
+        sys.executable,
+        "-m",
+        "sdk",
+        "export",
+        "mobilenetv4_conv_small",
+        "-t",
+        "executorch",
+        "--out",
+        str(tmp_path),
+    ]
+    ignored = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs inherit SIG_IGN
+    try:
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signal.SIGINT, ignored)
     assert process.stderr is not None
     for line in process.stderr:
         if "lowering" in line:
