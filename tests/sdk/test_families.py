@@ -30,7 +30,7 @@ def test_every_family_is_here() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
 def test_every_target_answers_as_in_pytorch(name: str, tmp_path: Path) -> None:
-    result = sdk.export(name, out=tmp_path, jobs=1, **FAMILIES[name])  # type: ignore[arg-type]
+    result = sdk.export(name, out=tmp_path, jobs=2, **FAMILIES[name])  # type: ignore[arg-type]
     assert result.ok, result.to_dict()
     expected = dict.fromkeys(TARGETS, "executed") | ({} if sys.platform == "darwin" else {"coreml": "interpreted"})
     assert {row.target: row.status for row in result} == expected
@@ -43,5 +43,5 @@ def test_every_target_answers_as_in_pytorch(name: str, tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "targets"), [("leyolo_nano", "all"), ("turbo_vaed_ltx", "executorch,onnx")])
 def test_half_precision_passes_its_gate(name: str, targets: str, tmp_path: Path) -> None:
-    result = sdk.export(name, targets, precision="fp16", out=tmp_path, jobs=1, **FAMILIES[name])  # type: ignore[arg-type]
+    result = sdk.export(name, targets, precision="fp16", out=tmp_path, jobs=2, **FAMILIES[name])  # type: ignore[arg-type]
     assert result.ok, result.to_dict()
