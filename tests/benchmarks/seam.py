@@ -268,12 +268,8 @@ def measure(
     """Each overlap's seams on a clip, and a frame of the original, of the whole decode and of the tiled one."""
     for time_overlap, space_overlap in chosen or overlaps(tile, trainer.how):
         overlap = (time_overlap, space_overlap)
-        free = [side - o for side, o in zip(tile, (time_overlap, space_overlap, space_overlap), strict=True)]
-        size = next(
-            (wanted for count in (2, 1) if _fits(wanted := _several(tile, free, count), clip, trainer.how)), None
-        )
-        if size is None:
-            sys.exit(f"the test clip, {tuple(clip.shape)}, does not hold two tiles of {tile}: --test-side, --frames")
+        free = _free(tile, overlap)
+        size = _most_tiles(tile, free, clip, trainer.how)
         frames, height, width = _video_size(size, trainer.how)
         truth = clip[:frames, :height, :width]
         latent = trainer.encode(truth)
@@ -283,6 +279,19 @@ def measure(
         )
         row = _seam(tile, overlap, size, truth.numpy(), whole, tiled, math.prod(tile) / math.prod(free))
         yield row, (truth[frames // 2].numpy(), whole[frames // 2], tiled[frames // 2])
+
+
+def _free(tile: tuple[int, ...], overlap: tuple[int, int]) -> list[int]:
+    """Steps of the latent from one tile to the next, an axis."""
+    return [side - shared for side, shared in zip(tile, (overlap[0], overlap[1], overlap[1]), strict=True)]
+
+
+def _most_tiles(tile: tuple[int, ...], free: list[int], clip: Tensor, how: DecodeVideo) -> tuple[int, ...]:
+    """The latent of three tiles an axis, or of two, that the clip holds."""
+    for more in (2, 1):
+        if _fits(size := _several(tile, free, more), clip, how):
+            return size
+    sys.exit(f"the test clip, {tuple(clip.shape)}, does not hold two tiles of {tile}: --test-side, --frames")
 
 
 def _several(tile: tuple[int, ...], free: list[int], more: int) -> tuple[int, ...]:
@@ -359,6 +368,9 @@ def main() -> None:
         sys.exit(f"no clip {options.test!r}; there are {', '.join(clips)}")
     sizes = options.cut or tiles
     frames, height, width = np.max([_video_size(size, how) for size in sizes], axis=0)
+    for tile in tiles:  # before minutes of training
+        for overlap in options.overlap or overlaps(tuple(tile), how):
+            _most_tiles(tuple(tile), _free(tuple(tile), tuple(overlap)), clips[options.test], how)
     small = {n for n, c in clips.items() if any(h < w for h, w in zip(c.shape, (frames, height, width), strict=False))}
     learnt = [clip for name, clip in clips.items() if name not in {options.test, *small}]
     print(f"{len(learnt)} clips to train on, {len(small)} too small left out", file=sys.stderr)
