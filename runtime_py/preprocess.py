@@ -103,9 +103,13 @@ def placed(image: Image.Image, how: Preprocessing) -> tuple[npt.NDArray[np.float
         pixels = pixels[..., ::-1]
     table = _table(how.mean_values, how.scale_values)
     out = np.empty((1, 3, how.height, how.width), np.float32)
+    top, left = max(place.top, 0), max(place.left, 0)  # what is cut off begins at the input's own corner
+    inside = (slice(top, top + pixels.shape[0]), slice(left, left + pixels.shape[1]))
     for channel in range(3):
+        if pixels.shape[:2] != (how.height, how.width):
+            out[0, channel] = table[channel, how.pad_value]
         # every byte is inside the table: "clip" only spares numpy a second look at each
-        np.take(table[channel], pixels[..., channel], out=out[0, channel], mode="clip")
+        out[0, channel][inside] = np.take(table[channel], pixels[..., channel], mode="clip")
     return out, place
 
 
@@ -117,13 +121,10 @@ def _table(mean: tuple[float, ...], scale: tuple[float, ...]) -> npt.NDArray[np.
 
 
 def _resized(image: Image.Image, how: Preprocessing, place: Fit) -> Image.Image:
+    """What of the image is inside the input, in the input's pixels."""
     if image.size != place.inner:
         image = image.resize(place.inner, FILTERS[how.interpolation])
-    if how.resize_type == "letterbox":
-        canvas = Image.new("RGB", (how.width, how.height), (how.pad_value,) * 3)
-        canvas.paste(image, (place.left, place.top))
-        return canvas
-    if how.resize_type == "standard":
+    if how.resize_type != "crop":
         return image
     return image.crop((-place.left, -place.top, how.width - place.left, how.height - place.top))
 
