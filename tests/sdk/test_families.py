@@ -38,10 +38,3 @@ def test_every_target_answers_as_in_pytorch(name: str, tmp_path: Path) -> None:
         assert row.artifact is not None
         assert row.artifact.sqnr_db is not None
         assert row.artifact.sqnr_db >= 80.0, row.target
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("name", "targets"), [("leyolo_nano", "all"), ("turbo_vaed_ltx", "executorch,onnx")])
-def test_half_precision_passes_its_gate(name: str, targets: str, tmp_path: Path) -> None:
-    result = sdk.export(name, targets, precision="fp16", out=tmp_path, jobs=2, **FAMILIES[name])  # type: ignore[arg-type]
-    assert result.ok, result.to_dict()
