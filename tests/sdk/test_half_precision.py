@@ -1,4 +1,4 @@
-"""Half precision of networks whose numbers nearly leave its range. Apart from the families, so that two workers share."""
+"""Half precision of networks whose numbers nearly leave its range; a file of its own, so that two workers share."""
 
 from pathlib import Path
 
