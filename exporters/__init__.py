@@ -21,7 +21,7 @@ class TargetRow:
     suffix: str
     extra: str
     packages: tuple[str, ...]
-    precisions: tuple[str, ...] = ("fp32", "fp16")
+    precisions: tuple[str, ...] = ("fp32", "fp16", "w8", "w4", "w8a8", "mixed")
 
 
 TARGETS: dict[str, TargetRow] = {
@@ -32,9 +32,15 @@ TARGETS: dict[str, TargetRow] = {
         ".tflite",
         "tflite",
         ("torch", "litert_torch", "ai_edge_litert", "ai_edge_quantizer"),
+        ("fp32", "fp16", "w8", "w8a8", "mixed"),
     ),
     "executorch": TargetRow(
-        "exporters.executorch", "ExecuTorch (XNNPACK)", ".pte", "xnnpack", ("torch", "executorch", "torchao")
+        "exporters.executorch",
+        "ExecuTorch (XNNPACK)",
+        ".pte",
+        "xnnpack",
+        ("torch", "executorch", "torchao"),
+        ("fp32", "fp16", "w8a8", "mixed"),
     ),
     "openvino": TargetRow("exporters.openvino", "OpenVINO", ".openvino", "openvino", ("torch", "openvino")),
     "onnx": TargetRow("exporters.onnx", "ONNX", ".onnx", "onnx", ("torch", "onnx", "onnxscript", "onnxruntime")),

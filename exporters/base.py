@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Options:
-    """How to lower: `precision` is `fp32` or `fp16`; names are the bundle's, in the program's order."""
+    """How to lower: `precision` is `fp32`, `fp16` or that of a quantised program; names are the bundle's, in the
+    program's order."""
 
     precision: str
     input_names: tuple[str, ...]

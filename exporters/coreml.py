@@ -41,17 +41,22 @@ class CoreML:
         return lacking(decomposed, TITLE, lambda target: sanitize_op_kind(target.__name__) in registered)
 
     def lower(self, program: ExportedProgram, options: Options, path: Path) -> Lowered:
-        """Write the package; float32 inputs and outputs whatever the precision inside."""
+        """Write the package; float32 inputs and outputs whatever the precision inside. 4-bit weights need iOS 18."""
         with quiet():
             from numpy import float32
 
             ct = _coremltools()
-            precision = {"fp32": ct.precision.FLOAT32, "fp16": ct.precision.FLOAT16}[options.precision]
+            from exporters.packed import group_in_place
+
+            precision = ct.precision.FLOAT16 if options.precision == "fp16" else ct.precision.FLOAT32
             try:
+                core = _decomposed(program)
+                if options.precision == "w4":
+                    group_in_place(core)
                 model = ct.convert(
-                    _decomposed(program),
+                    core,
                     convert_to="mlprogram",
-                    minimum_deployment_target=ct.target.iOS17,
+                    minimum_deployment_target=ct.target.iOS18 if options.precision == "w4" else ct.target.iOS17,
                     compute_precision=precision,
                     outputs=[ct.TensorType(name=name, dtype=float32) for name in options.output_names],
                     skip_model_load=True,

@@ -68,9 +68,10 @@ class ExecuTorch:
         from executorch.exir.passes.constant_prop_pass import constant_prop_pass
 
         from exporters.passes import rewrite
+        from exporters.quantized import is_quantized
 
         rewritten = rewrite(program, self.name)
-        if rewritten is not program:  # XNNPACK takes stored weights only, not slices taken at run time
+        if rewritten is not program and not is_quantized(program):  # XNNPACK takes stored weights, not slices of them
             for tensor in rewritten.state_dict.values():  # a folded slice that needs a gradient cannot be copied
                 tensor.requires_grad_(False)
             rewritten = constant_prop_pass(rewritten)

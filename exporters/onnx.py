@@ -37,18 +37,27 @@ class Onnx:
             import torch
 
             from exporters.half import in_half
+            from exporters.packed import INT4_OPSET, pack_onnx
+            from exporters.quantized import is_quantized, safe_in_pairs
 
             try:
+                source = in_half(program) if options.precision == "fp16" else program
                 written = torch.onnx.export(
-                    in_half(program) if options.precision == "fp16" else program,
+                    safe_in_pairs(source) if is_quantized(source) else source,
                     dynamo=True,
                     external_data=False,
+                    opset_version=INT4_OPSET if options.precision == "w4" else None,
                     input_names=options.input_names,
                     output_names=options.output_names,
                     verbose=False,
                 )
                 assert written is not None  # for mypy: None only for the old exporter
                 model = written.model_proto
+                for node in model.graph.node:  # a stack trace each: half of a quantised file
+                    del node.metadata_props[:]
+                    node.doc_string = ""
+                if options.precision == "w4":
+                    pack_onnx(model)
                 onnx.checker.check_model(model, full_check=True)
                 onnx.save(model, path)
             except Exception as error:

@@ -39,12 +39,19 @@ class OpenVINO:
             import openvino as ov
 
             from exporters.named import sample_inputs
+            from exporters.packed import pack_openvino
+            from exporters.quantized import computes_in_integers, is_quantized, multiplied_out, safe_in_pairs
 
             samples = sample_inputs(program, options.input_names)
             try:
-                model = ov.convert_model(program)
+                quantised = is_quantized(program)
+                model = ov.convert_model(multiplied_out(safe_in_pairs(program)) if quantised else program)
+                if options.precision == "w4":
+                    pack_openvino(model)
                 _name(model.inputs, options.input_names)
                 _name(model.outputs, options.output_names)
+                if quantised and not computes_in_integers(program):
+                    model.set_rt_info("0", ["runtime_options", "DYNAMIC_QUANTIZATION_GROUP_SIZE"])
                 model.reshape({name: list(x.shape) for name, x in samples.items()})
                 path.mkdir(parents=True, exist_ok=True)
                 ov.save_model(model, path / "model.xml", compress_to_fp16=options.precision == "fp16")

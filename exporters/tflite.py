@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,12 +42,17 @@ class LiteRT:
 
             from exporters.named import Named, sample_inputs
             from exporters.passes import rewrite
+            from exporters.quantized import is_quantized, unfolded
 
             rewritten = rewrite(program, self.name)
+            quantised = is_quantized(program)
+            if quantised:
+                rewritten = unfolded(rewritten)
             module = Named(rewritten, options.input_names, options.output_names)
             samples = sample_inputs(rewritten, options.input_names)
             try:
-                litert_torch.convert(module, sample_kwargs=samples).export(str(path))
+                with _integers_where_quantised(quantised):
+                    litert_torch.convert(module, sample_kwargs=samples).export(str(path))
                 if options.precision == "fp16":
                     path.write_bytes(_halve_weights(path))
                 total, inside, outside = _delegated(path)
@@ -65,6 +71,31 @@ class LiteRT:
 def _import_converter() -> None:
     with absent("transformers", "sklearn", "tensorflow"):
         import litert_torch  # noqa: F401
+
+
+@contextmanager
+def _integers_where_quantised(quantised: bool) -> Iterator[None]:
+    """Let the converter compute in integers between a dequantisation and a quantisation, and nowhere else.
+
+    Its own option for quantised programs (`quant_config`) also makes inputs and outputs integers, and moves ranges
+    from one operator to its neighbours.
+    """
+    from litert_torch._convert import litert_converter
+
+    tools: Any = litert_converter.converter_api_ext
+    plain = tools.ConvertToTFLConfig
+
+    def strict() -> Any:
+        config = plain()
+        config.strict_qdq_mode = True
+        return config
+
+    if quantised:
+        tools.ConvertToTFLConfig = strict
+    try:
+        yield
+    finally:
+        tools.ConvertToTFLConfig = plain
 
 
 def _halve_weights(path: Path) -> bytes:

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 import msgspec
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
 
 Task = Literal["classify", "detect", "decode_video", "raw"]
 Status = Literal["executed", "interpreted", "converted", "failed"]
@@ -28,6 +28,9 @@ class Tensor(Record, frozen=True, kw_only=True):
     shape: tuple[int, ...]
     dtype: str = "float32"
     layout: str = ""
+    scale: float | None = None
+    zero_point: int = 0
+    """Of integers that stand for real numbers: real = scale * (integer - zero_point)."""
 
 
 class Preprocessing(Record, frozen=True, kw_only=True):
@@ -110,7 +113,109 @@ class Proof(Record, frozen=True, kw_only=True):
     cosine: float
     max_error: float
     top1: float
+    fidelity_db: float | None = None
+    """Of a quantised artifact: SQNR against the quantised program."""
+    quantised_db: float | None = None
+    """The quantised program's own SQNR against PyTorch."""
     top5: tuple[Top, ...] = ()
+
+
+class Accuracy(Record, frozen=True, kw_only=True):
+    """The task's metric of an artifact, run in its own runtime, beside the float network's on the same samples.
+
+    `value`, `reference` and `drop` are shares of 1 (`psnr_db`: dB); `low` and `high` are the drop's 95 % interval, by
+    a paired bootstrap over the samples.
+    """
+
+    metric: str
+    value: float
+    reference: float
+    drop: float
+    low: float
+    high: float
+    samples: int
+    data: str
+
+
+class Contents(Record, frozen=True, kw_only=True):
+    """What is in an artifact's file, read back from it: the weights' elements by their type, and how many of its layers
+    (convolutions and matrix products) compute in integers."""
+
+    weights: dict[str, int] = {}
+    integer_layers: int = 0
+    layers: int = 0
+
+    @property
+    def int8_share(self) -> float:
+        """Of the weights' elements, those of 8 bits or fewer."""
+        small = sum(count for name, count in self.weights.items() if name in ("int8", "uint8", "int4", "uint4"))
+        return small / max(1, sum(self.weights.values()))
+
+
+class Calibrated(Record, frozen=True, kw_only=True):
+    """The samples that ranges were measured on: where from, how many, and the SHA-256 of what the network was given.
+
+    `skipped` names those that could not be read.
+    """
+
+    data: str
+    count: int
+    sha256: str
+    skipped: tuple[str, ...] = ()
+
+
+class LayerError(Record, frozen=True, kw_only=True):
+    """What quantising one layer alone does to the answer.
+
+    `quality_db` is the answer's SQNR then; `content` the share of answers that become others: another best class,
+    or a box that is found no more.
+    """
+
+    name: str
+    module: str
+    macs: int
+    weights: int
+    quality_db: float
+    content: float
+    kept: bool = False
+    """Whether it stays in higher precision."""
+    why: str = ""
+
+
+class Trial(Record, frozen=True, kw_only=True):
+    """One thing that was tried: its score (higher is better, `metric` says what), and its cost.
+
+    `drop` is against the float network, None where `metric` is no task's metric; `int8_macs` the share of
+    multiply-accumulates in integers.
+    """
+
+    name: str
+    metric: str
+    score: float
+    drop: float | None = None
+    bytes: int | None = None
+    int8_macs: float = 1.0
+    chosen: bool = False
+    seconds: float = 0.0
+
+
+class Quantization(Record, frozen=True, kw_only=True):
+    """How the one quantised program was made from which all artifacts are lowered."""
+
+    scheme: str
+    program_sha256: str
+    calibration: Calibrated | None = None
+    ranges: str = ""
+    """What chose the activations' ranges."""
+    sqnr_db: float | None = None
+    """Of the quantised program against the float network, on samples that were not calibrated on."""
+    agreement: float | None = None
+    """On those: the share of a classifier's best classes, or of a detector's objects, that are the same."""
+    trials: tuple[Trial, ...] = ()
+    layers: tuple[LayerError, ...] = ()
+    int8_macs: float = 1.0
+    max_drop: float | None = None
+    """The gate, in shares of 1; None where accuracy was not measured."""
 
 
 class Artifact(Record, frozen=True, kw_only=True):
@@ -133,6 +238,10 @@ class Artifact(Record, frozen=True, kw_only=True):
     proofs: tuple[Proof, ...] = ()
     reason: str = ""
     """Why the status is not `executed`; empty otherwise."""
+    fidelity_db: float | None = None
+    """Of a quantised artifact: its worst SQNR against the quantised program, where `sqnr_db` is against the network."""
+    accuracy: Accuracy | None = None
+    contents: Contents | None = None
     inputs: tuple[str, ...] = ()
     """The runtime's own names, in the order of the manifest's inputs."""
     outputs: tuple[str, ...] = ()
@@ -180,6 +289,7 @@ class Manifest(Record, frozen=True, kw_only=True):
     labels: tuple[str, ...] = ()
     artifacts: tuple[Artifact, ...] = ()
     failures: tuple[Failure, ...] = ()
+    quantization: Quantization | None = None
     files: tuple[File, ...] = ()
     parameters: int | None = None
     published: dict[str, float | str] = {}

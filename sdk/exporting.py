@@ -1,10 +1,8 @@
 """`sdk.export`: capture once, lower and prove each target in processes of their own, write the bundle."""
 
-import io
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,11 +10,16 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from exporters import TARGETS, get_target
+from models_zoo.fetch import cache_folder
 from runtime_py.bundle import describe, write_bundle
-from runtime_py.errors import SdkError, missing_extra, unknown_name
+from runtime_py.errors import SdkError, missing_extra
 from runtime_py.manifest import Artifact, Failure, File, Manifest
+from sdk.gating import check_quality, gated
 from sdk.jobs import Answer, Job
 from sdk.pool import Chain, run_chains
+from sdk.progress import Progress
+from sdk.quantize.job import PROGRAM, SAMPLES, QuantizeJob
+from sdk.quantize.scheme import Scheme, check_scheme
 from sdk.results import ExportResult, TargetResult
 from sdk.source import Fetching, Source, Wishes
 from sdk.sources import find_source
@@ -27,16 +30,9 @@ if TYPE_CHECKING:
     from sdk.golden import Golden
 
 LONGEST_FIRST = ("executorch", "tflite", "coreml", "onnx", "openvino")
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What a caller may show: what happens now, each target's stage, seconds and memory, and downloads."""
-
-    say: Callable[[str], None] = lambda _: None
-    watch: Callable[[list[Chain]], None] = lambda _: None
-    fetch: Callable[[int, int], None] = lambda *_: None
-    """Bytes done and in all (0 while unknown) of weights on their way."""
+PathLike = str | os.PathLike[str]
+NO_MANIFEST = Manifest(model="", inputs=(), outputs=())
+"""Until the network is captured."""
 
 
 def export(
@@ -53,6 +49,14 @@ def export(
     out: str | os.PathLike[str] = ".",
     name: str | None = None,
     jobs: int | None = None,
+    calibration: PathLike | None = None,
+    images: PathLike | None = None,
+    calibration_size: int = 300,
+    eval_data: PathLike | None = None,
+    eval_images: PathLike | None = None,
+    max_drop: float = 1.0,
+    max_size: int | None = None,
+    max_mac_share: float | None = None,
     progress: Progress | None = None,
 ) -> ExportResult:
     """Export a network to `targets`, prove each file in its own runtime, and write OUT/NAME.bundle.
@@ -60,10 +64,17 @@ def export(
     `model` is a zoo name, `package.module:factory`, `file.py:factory`, a .pt2 file, or a live nn.Module.
     A target that fails is in the result with its error and leaves the others alone; SdkError is raised where
     nothing could start (unknown names, weights that do not fit, a network that torch.export refuses).
+
+    Weights alone (`w8`, `w4`) are rounded once and need no data. With activations they are quantised once, on
+    `calibration_size` samples of `calibration` (a COCO json's images in `images`). With `eval_data` every artifact is
+    then scored in its own runtime, and one that loses more than `max_drop` (points of the task's metric, or dB) has
+    failed; `mixed` keeps layers in float until none does, at most `max_mac_share` of the multiply-accumulates, and
+    weights of at most `max_size` bytes.
     """
     started, progress = time.monotonic(), progress or Progress()
     names = _targets(targets)
-    _check_precision(names, precision)
+    scheme = check_scheme(precision, names)
+    quantising = _quantising(scheme, precision, locals())
     _check_installed()
     wishes = Wishes(
         weights, input_size, tuple(tuple(shape) for shape in inputs), tuple(labels),
@@ -78,9 +89,16 @@ def export(
         folder = work / "bundle"
         folder.mkdir()
         captured, golden, manifest = _prepare(source, folder, work, model)
+        if quantising is not None:
+            golden, manifest = _quantise(quantising, golden, manifest, folder, work, progress)
+        elif scheme.quantised:
+            progress.say(f"rounding weights: {scheme.what}")
+            golden, manifest = _shrink_weights(precision, captured, golden, manifest, folder, work)
         chains = [_chain(target, precision, name, folder, work, manifest) for target in names]
         peak = run_chains(chains, work, jobs or _default_jobs(), progress.watch)
         rows = tuple(_row(chain) for chain in sorted(chains, key=lambda chain: list(TARGETS).index(chain.target)))
+        if eval_data is not None:
+            rows = gated(rows, manifest, folder, work, eval_data, eval_images, max_drop, progress)
         manifest = _complete(manifest, rows, folder, precision)
         seconds = time.monotonic() - started
         if not manifest.artifacts:
@@ -102,10 +120,72 @@ def _targets(targets: str | Sequence[str]) -> list[str]:
     return sorted(set(names), key=LONGEST_FIRST.index)
 
 
-def _check_precision(names: list[str], precision: str) -> None:
-    known = sorted({word for name in names for word in TARGETS[name].precisions})
-    if precision not in known:
-        raise unknown_name("precision", precision, known)
+def _quantising(scheme: Scheme, precision: str, given: dict[str, Any]) -> QuantizeJob | None:
+    """What the quantising process will be asked; None where the precision needs none. Raises SdkError."""
+    if not scheme.calibrated:
+        if given["calibration"] is not None:
+            raise SdkError(f"--calibration with --precision {precision}", expected="none: nothing is calibrated")
+        return None
+    if given["calibration"] is None:
+        raise SdkError(
+            f"--precision {precision} without --calibration",
+            expected="a folder or .zip of images, a COCO json, or an .npz of arrays, like what the device will see",
+            hint="--calibration DIR; 300 samples are taken from it",
+        )
+
+    def path(key: str) -> str:
+        return str(Path(given[key]).resolve()) if given[key] is not None else ""
+
+    return QuantizeJob(
+        program="",
+        manifest=NO_MANIFEST,
+        precision=precision,
+        folder="",
+        data=path("calibration"),
+        images=path("images"),
+        size=given["calibration_size"],
+        eval_data=path("eval_data"),
+        eval_images=path("eval_images"),
+        max_drop=given["max_drop"] / 100,
+        max_size=given["max_size"],
+        max_float_macs=given["max_mac_share"],
+        threads=os.cpu_count() or 1,
+        cache=str(cache_folder() / "quantized"),
+    )
+
+
+def _quantise(
+    job: QuantizeJob, golden: "Golden", manifest: Manifest, folder: Path, work: Path, progress: Progress
+) -> "tuple[Golden, Manifest]":
+    """The canonical quantised program in place of the captured one, and the samples that prove what is made of it."""
+    from sdk.golden import quantised_golden, save_golden
+    from sdk.quantize.running import run
+
+    place = work / "quantising"
+    place.mkdir()
+    job = msgspec.structs.replace(job, program=str(work / "program.pt2"), manifest=manifest, folder=str(place))
+    record = run(job, progress.say, progress.count)
+    if not job.eval_data:  # which says more
+        check_quality(record)
+    golden = quantised_golden(golden, place / SAMPLES, place / PROGRAM, manifest)
+    save_golden(golden, folder / "golden.npz")
+    (work / "program.pt2").rename(work / "float.pt2")
+    (place / PROGRAM).rename(work / "program.pt2")
+    return golden, msgspec.structs.replace(manifest, quantization=record)
+
+
+def _shrink_weights(
+    precision: str, captured: "Captured", golden: "Golden", manifest: Manifest, folder: Path, work: Path
+) -> "tuple[Golden, Manifest]":
+    """The canonical program with small weights in place of the captured one. It takes no data, and some seconds."""
+    from sdk.golden import save_golden, with_quantised
+    from sdk.quantize.weights import write_small
+
+    (work / "program.pt2").rename(work / "float.pt2")
+    record = write_small(captured.program, precision, work / "program.pt2")
+    golden = with_quantised(golden, work / "program.pt2", manifest)
+    save_golden(golden, folder / "golden.npz")
+    return golden, msgspec.structs.replace(manifest, quantization=record)
 
 
 def _check_installed() -> None:
@@ -121,17 +201,14 @@ def _default_jobs() -> int:
 
 
 def _prepare(source: Source, folder: Path, work: Path, model: Any) -> "tuple[Captured, Golden, Manifest]":
-    import torch
     from PIL import Image
 
     from sdk.capture import capture
     from sdk.golden import PHOTO, make_golden, save_golden
+    from sdk.programs import save_program
 
     captured = capture(source)
-    program = io.BytesIO()  # torch ends the whole process where its own file writer meets a full disk
-    torch.export.save(captured.program, program)
-    (work / "program.pt2").write_bytes(program.getbuffer())
-    del program
+    save_program(captured.program, work / "program.pt2")
     preprocessing = source.preprocessing(captured.inputs[0].name)
     with Image.open(PHOTO) as photo:
         golden = make_golden(captured, preprocessing, photo.convert("RGB"))

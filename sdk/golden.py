@@ -1,6 +1,6 @@
 """The inputs that every artifact must answer as PyTorch does, and PyTorch's answers, in golden.npz."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,16 +18,22 @@ if TYPE_CHECKING:
 Array = npt.NDArray[np.generic]
 PHOTO = Path(__file__).parent / "photos" / "chelsea.png"
 SEED = 20260101
-KINDS = ("photo", "random", "zeros", "saturated")
+SAMPLES = 4
+"""Of those that a quantised program was not calibrated on, how many a bundle carries."""
+KINDS = ("photo", "random", "zeros", "saturated", *(f"sample{index}" for index in range(SAMPLES)))
 
 
 @dataclass(frozen=True)
 class Golden:
-    """By kind of input: the arrays by input name, and the expected arrays by output name. `photo` is HWC uint8."""
+    """By kind of input: the arrays by input name, and PyTorch's by output name. `photo` is HWC uint8.
+
+    `quantised` are the outputs of the quantised program that the artifacts were lowered from, where there is one.
+    """
 
     inputs: dict[str, dict[str, Array]]
     outputs: dict[str, dict[str, Array]]
     photo: npt.NDArray[np.uint8] | None
+    quantised: dict[str, dict[str, Array]] | None = None
 
 
 def make_golden(captured: "Captured", preprocessing: Preprocessing | None, photo: "Image.Image") -> Golden:
@@ -59,10 +65,51 @@ def make_golden(captured: "Captured", preprocessing: Preprocessing | None, photo
     return Golden(inputs, outputs, np.asarray(photo) if preprocessing is not None else None)
 
 
+def quantised_golden(golden: Golden, samples: Path, program: Path, manifest: Manifest) -> Golden:
+    """The photo, and the first samples that nothing was calibrated on, with the quantised program's answers too.
+
+    Noise and flat images are left out: ranges are made for what the network will see.
+    """
+    inputs, outputs = (
+        {kind: side[kind] for kind in ("photo",) if kind in side} for side in (golden.inputs, golden.outputs)
+    )
+    quantised = _answers(program, inputs, manifest)
+    with np.load(samples, allow_pickle=False) as file:
+        for index in range(SAMPLES):
+            kind = f"sample{index}"
+            inputs[kind] = {spec.name: file[f"in.{index}.{spec.name}"] for spec in manifest.inputs}
+            outputs[kind] = {spec.name: file[f"float.{index}.{spec.name}"] for spec in manifest.outputs}
+            quantised[kind] = {spec.name: file[f"quantised.{index}.{spec.name}"] for spec in manifest.outputs}
+    return Golden(inputs, outputs, golden.photo if "photo" in inputs else None, quantised)
+
+
+def with_quantised(golden: Golden, program: Path, manifest: Manifest) -> Golden:
+    """The same inputs, with the answers of a program whose weights alone are quantised: it has no ranges to leave."""
+    return replace(golden, quantised=_answers(program, golden.inputs, manifest))
+
+
+def _answers(program: Path, inputs: dict[str, dict[str, Array]], manifest: Manifest) -> dict[str, dict[str, Array]]:
+    """A saved program's outputs by kind of input."""
+    import torch
+
+    from sdk.programs import load_program
+
+    network = load_program(program).module(check_guards=False)
+    found = {}
+    for kind, arrays in inputs.items():
+        with torch.no_grad():
+            answer = network(*(torch.from_numpy(arrays[spec.name]) for spec in manifest.inputs))
+        leaves = torch.utils._pytree.tree_leaves(answer)
+        found[kind] = {spec.name: leaf.numpy() for spec, leaf in zip(manifest.outputs, leaves, strict=True)}
+    return found
+
+
 def save_golden(golden: Golden, path: Path) -> None:
     """Write golden.npz: `in.KIND.NAME`, `out.KIND.NAME` and `photo`."""
     arrays = {f"in.{kind}.{name}": a for kind, named in golden.inputs.items() for name, a in named.items()}
     arrays |= {f"out.{kind}.{name}": a for kind, named in golden.outputs.items() for name, a in named.items()}
+    for kind, named in (golden.quantised or {}).items():
+        arrays |= {f"quantised.{kind}.{name}": a for name, a in named.items()}
     if golden.photo is not None:
         arrays["photo"] = golden.photo
     with path.open("wb") as file:
@@ -81,6 +128,9 @@ def load_golden(path: Path, manifest: Manifest) -> Golden:
         {kind: _named(arrays, f"in.{kind}.", manifest.inputs) for kind in kinds},
         {kind: _named(arrays, f"out.{kind}.", manifest.outputs) for kind in kinds},
         None if photo is None else photo.astype(np.uint8),
+        {kind: _named(arrays, f"quantised.{kind}.", manifest.outputs) for kind in kinds}
+        if any(key.startswith("quantised.") for key in arrays)
+        else None,
     )
 
 

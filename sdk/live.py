@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from sdk.exporting import Progress
+from sdk.progress import Progress
 
 if TYPE_CHECKING:
     from sdk.pool import Chain
@@ -42,7 +42,18 @@ def _lines() -> Progress:
             seen["fetched"] = str(tenth)
             say(f"fetching weights: {_bytes(done, total)}")
 
-    return Progress(say, watch, fetch)
+    def count(done: int, total: int) -> None:
+        tenth = done * 10 // max(total, 1)
+        if seen.get("counted") != str(tenth):
+            seen["counted"] = str(tenth)
+            say(f"  {done} of {total}")
+
+    def score(name: str, done: int, total: int) -> None:
+        if done == total and seen.get(f"scored {name}") != str(total):
+            seen[f"scored {name}"] = str(total)
+            say(f"{name}: scored")
+
+    return Progress(say, watch, fetch, count, score)
 
 
 @contextmanager
@@ -79,7 +90,18 @@ def _live_table() -> Iterator[Progress]:
             bar.add_task("", total=total or None, completed=done)
             live.update("" if done == total else bar.get_renderable())
 
-        yield Progress(say, lambda chains: live.update(table(chains)), fetch)
+        def bar(text: str, done: int, total: int) -> None:
+            shown = Bar(TextColumn(text), BarColumn(), TextColumn(f"{done:,} of {total:,}"), transient=True)
+            shown.add_task("", total=total, completed=done)
+            live.update("" if done == total else shown.get_renderable())
+
+        yield Progress(
+            say,
+            lambda chains: live.update(table(chains)),
+            fetch,
+            lambda done, total: bar("", done, total),
+            bar,
+        )
 
 
 def _bytes(done: int, total: int) -> str:

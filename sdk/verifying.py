@@ -11,10 +11,10 @@ from runtime_py.bundle import Bundle, check_files, open_bundle
 from runtime_py.errors import SdkError
 from runtime_py.manifest import Artifact
 from sdk.compare import gate
-from sdk.exporting import Progress
 from sdk.golden import load_golden
 from sdk.jobs import Answer, Job
 from sdk.pool import Chain, run_chains
+from sdk.progress import Progress
 from sdk.results import TargetResult, VerifyResult
 
 

@@ -9,6 +9,7 @@ import threading
 import time
 import traceback
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,14 +53,14 @@ def _end_with(parent: int) -> None:
 
 
 def _lower(job: Job) -> Answer:
-    import torch
-
     from exporters import load_exporter
     from exporters.base import Options
+    from exporters.contents import contents
     from runtime_py.bundle import describe
+    from sdk.programs import load_program
 
     exporter = load_exporter(job.target)
-    program = torch.export.load(job.program)  # type: ignore[arg-type]  # _lower runs only with a program
+    program = load_program(Path(job.program))  # type: ignore[arg-type]  # _lower runs only with a program
     names = [tuple(tensor.name for tensor in side) for side in (job.manifest.inputs, job.manifest.outputs)]
     path = Path(job.folder, job.file)
     lowered = exporter.lower(program, Options(job.precision, names[0], names[1]), path)
@@ -72,6 +73,7 @@ def _lower(job: Job) -> Answer:
             bytes=size,
             sha256=sha256,
             status="converted",
+            contents=contents(job.target, path),
             **{name: getattr(lowered, name) for name in lowered.__dataclass_fields__},
         )
     )
@@ -93,6 +95,13 @@ def _prove(job: Job) -> Answer:
     for kind, inputs in golden.inputs.items():
         found = engine.run(dict(inputs))
         proof = compare(kind, golden.outputs[kind], found)
+        if golden.quantised is not None:
+            program = golden.quantised[kind]
+            proof = msgspec.structs.replace(
+                proof,
+                fidelity_db=compare(kind, program, found).sqnr_db,
+                quantised_db=compare(kind, golden.outputs[kind], program).sqnr_db,
+            )
         if job.manifest.task == "classify":
             proof = msgspec.structs.replace(proof, top5=top5_of(found[job.manifest.outputs[0].name]))
         proofs += (proof,)
@@ -103,6 +112,7 @@ def _prove(job: Job) -> Answer:
         cosine=min(proof.cosine for proof in proofs),
         max_error=max(proof.max_error for proof in proofs),
         top1_agreement=_agreement(job.manifest.task, proofs),
+        fidelity_db=_least(proof.fidelity_db for proof in proofs),
     )
     return Answer(artifact=proven, proofs=proofs)
 
@@ -110,6 +120,11 @@ def _prove(job: Job) -> Answer:
 def _agreement(task: Task, proofs: tuple[Proof, ...]) -> float | None:
     """The mean share of rows whose largest element agrees; None for boxes and frames, where it means nothing."""
     return None if task in ("detect", "decode_video") else sum(proof.top1 for proof in proofs) / len(proofs)
+
+
+def _least(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return round(min(known), 2) if known else None
 
 
 class CannotRun(SdkError):

@@ -64,8 +64,9 @@ def command(
 ) -> None:
     """Score every artifact of BUNDLE on the same data, each in its own runtime, beside PyTorch.
 
-    Classifiers get top-1 and top-5, detectors COCO's mAP, video decoders PSNR and SSIM. A class's folder is named by
-    its label, its ImageNet id or its number. Core ML's program is interpreted where there is no Core ML. The exit
+    Classifiers get top-1 and top-5, detectors COCO's mAP, video decoders PSNR and SSIM. A drop's 95 % interval says
+    what other samples of the kind could have shown. A class's folder is named by its label, its ImageNet id or its
+    number. Core ML's program is interpreted where there is no Core ML. The exit
     code is 1 where a target failed.
     """
     from sdk.evaluate import evaluate
@@ -102,7 +103,8 @@ def _print(result: "EvalResult", verbose: bool) -> None:
     main = MAIN[result.task]
     names = [name for name in TITLES if any(name in row.metrics for row in result)]
     drop = f"drop, {'dB' if main in IN_DB else 'points'}"
-    columns = ("target", "precision", "status", *(TITLES[name] for name in names), drop, "samples", "samples/s")
+    scores = (*(TITLES[name] for name in names), drop, "95 % interval")
+    columns = ("target", "precision", "status", *scores, "samples", "samples/s")
     print_table(columns, [_cells(row, names, main) for row in result], right=columns[3:])
     if verbose:
         _print_details(result)
@@ -122,8 +124,9 @@ def _print(result: "EvalResult", verbose: bool) -> None:
 
 def _cells(row: "EvalRow", names: list[str], main: str) -> tuple[str, ...]:
     scores = tuple(_number(name, row.metrics.get(name)) for name in names)
+    drop = (_number(main, row.drop, "+.2f"), " .. ".join(_number(main, end, "+z.1f") for end in row.interval or [None]))
     rate = f"{row.images / row.seconds:,.1f}" if row.images and row.seconds else "-"
-    return (row.target, row.precision, row.status, *scores, _number(main, row.drop, "+.2f"), f"{row.images:,}", rate)
+    return (row.target, row.precision, row.status, *scores, *drop, f"{row.images:,}", rate)
 
 
 def _number(name: str, value: float | None, form: str = ".2f") -> str:

@@ -40,17 +40,33 @@ def _triple(_: click.Context, __: click.Parameter, value: str | None) -> tuple[f
     "  sdk export mobilenetv4_conv_small --target coreml,tflite --precision fp16 --out bundles\n"
     "  sdk export net.py:make_net --input 1,3,224,160 --target onnx --labels labels.txt\n"
     "  sdk export my_package.nets:Tiny --input 1,3,96,96 --weights tiny.safetensors --target all --json\n"
-    "  sdk export saved.pt2 --target executorch"
+    "  sdk export saved.pt2 --target executorch\n"
+    "  sdk export mobilenetv4_conv_small --target coreml,onnx,openvino --precision w4\n"
+    "  sdk export mobilenetv4_conv_small --target all --precision w8a8 --calibration photos/ --eval-data val/\n"
+    "  sdk export leyolo_nano --weights leyolo_nano.pt --target tflite --precision mixed \\\n"
+    "      --calibration instances_train.json --eval-data instances_val.json --max-drop 0.5"
 )
 @click.argument("model")
 @click.option("--target", "-t", "targets", required=True, help="all, or names with commas; see `sdk targets`.")
 @click.option("--weights", help="A tag of the zoo (see `sdk models`), or a .safetensors or .pth file.")
-@click.option("--precision", default="fp32", show_default=True, help="fp32 or fp16.")
+@click.option("--precision", default="fp32", show_default=True,
+              help="fp32, fp16, w8 and w4 (weights only), w8a8, or mixed: w8a8 where it suffices.")  # fmt: skip
 @click.option("--input-size", type=click.IntRange(min=1), help="Side of a square image, in pixels.")
 @click.option("--input", "inputs", multiple=True, callback=_shape, help="Shape of an input; once for each.")
 @click.option("--labels", type=click.Path(path_type=Path), help="Class names, one a line; makes a classifier of it.")
 @click.option("--mean", callback=_triple, help="Mean of R,G,B in 0..1 that the network was trained with.")
 @click.option("--std", callback=_triple, help="Standard deviation of R,G,B in 0..1.")
+@click.option("--calibration", type=click.Path(path_type=Path),
+              help="To quantise: a folder or .zip of images, a COCO json, or an .npz of arrays.")  # fmt: skip
+@click.option("--images", type=click.Path(path_type=Path), help="The calibration json's images.")
+@click.option("--calibration-size", default=300, show_default=True, type=click.IntRange(min=16))
+@click.option("--eval-data", type=click.Path(path_type=Path),
+              help="Score every target on it, as `sdk eval --data`, and refuse what loses too much.")  # fmt: skip
+@click.option("--eval-images", type=click.Path(path_type=Path), help="The evaluation json's images.")
+@click.option("--max-drop", default=1.0, show_default=True, type=click.FloatRange(min=0),
+              help="Points of the task's metric (dB of a video decoder) that a target may lose.")  # fmt: skip
+@click.option("--max-mac-share", type=click.FloatRange(0, 1), help="mixed: the most MACs in float, a share of all.")
+@click.option("--max-size", type=click.IntRange(min=1), help="mixed: the most bytes of weights.")
 @click.option("--out", default=".", type=click.Path(path_type=Path), help="Where NAME.bundle is written.")
 @click.option("--name", help="Name of the bundle; the model's by default.")
 @click.option("--jobs", "-j", type=click.IntRange(min=1), help="Targets at a time; one for each core by default.")
@@ -65,6 +81,14 @@ def command(
     labels: Path | None,
     mean: tuple[float, ...] | None,
     std: tuple[float, ...] | None,
+    calibration: Path | None,
+    images: Path | None,
+    calibration_size: int,
+    eval_data: Path | None,
+    eval_images: Path | None,
+    max_drop: float,
+    max_mac_share: float | None,
+    max_size: int | None,
     out: Path,
     name: str | None,
     jobs: int | None,
@@ -91,6 +115,14 @@ def command(
             labels=_read_labels(labels),
             mean=mean,
             std=std,
+            calibration=calibration,
+            images=images,
+            calibration_size=calibration_size,
+            eval_data=eval_data,
+            eval_images=eval_images,
+            max_drop=max_drop,
+            max_mac_share=max_mac_share,
+            max_size=max_size,
             out=out,
             name=name,
             jobs=jobs,
@@ -125,8 +157,13 @@ def _print(result: "ExportResult") -> None:
 
 def print_targets(targets: "tuple[TargetResult, ...]") -> None:
     """The table of targets, and below it why those failed that did."""
+    measured = any(row.artifact and row.artifact.accuracy for row in targets)
     columns = ("target", "status", "size", "SQNR dB", "top-1 agreement", "delegated", "seconds")
-    print_table(columns, [_cells(row) for row in targets], right=columns[2:])
+    cells = [_cells(row) for row in targets]
+    if measured:
+        columns = (*columns[:4], "accuracy", "drop", "95 % interval", *columns[5:])
+        cells = [(*row[:4], *_accuracy(target), *row[5:]) for row, target in zip(cells, targets, strict=True)]
+    print_table(columns, cells, right=columns[2:])
     for row in targets:
         if row.error:
             click.echo(f"\n{row.target}: {row.error['given']}")
@@ -150,6 +187,17 @@ def _cells(row: "TargetResult") -> tuple[str, ...]:
         f"{_count(artifact.operators_delegated)}/{_count(artifact.operators_total)}",
         f"{row.seconds:.1f}",
     )
+
+
+def _accuracy(row: "TargetResult") -> tuple[str, str, str]:
+    """The task's metric, its drop and the drop's interval, in % and points, or dB."""
+    found = row.artifact.accuracy if row.artifact else None
+    if found is None:
+        return ("-", "-", "-")
+    unit = 1.0 if found.metric == "psnr_db" else 100.0
+    name = {"top1": "top-1", "map50_95": "mAP50-95", "psnr_db": "PSNR"}[found.metric]
+    low, high = unit * found.low, unit * found.high
+    return (f"{name} {unit * found.value:.2f}", f"{unit * found.drop:+.2f}", f"{low:+.2f} .. {high:+.2f}")
 
 
 def _count(number: int | None) -> str:

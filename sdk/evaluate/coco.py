@@ -2,7 +2,7 @@
 
 import contextlib
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -58,15 +58,12 @@ class Truth:
 
 def read_coco(manifest: Manifest, data: Path, images: Path | None, limit: int | None) -> Dataset:
     """The images of an instances json, and its objects of the bundle's classes. Raises BadData."""
-    read = _parse(data)
+    read, folder = parse_instances(data), images_of(data, images)
     category_of, notes = _categories(read.categories, manifest, data)
-    rows = sorted(read.images, key=lambda row: row.id)
-    if len({row.id for row in rows}) < len(rows):
-        raise BadData(f"{data} lists an image's id twice", expected="each image once")
+    rows = read.images
     chosen = evenly(rows, limit or len(rows))
-    folder = images or (data.parent / "images" if (data.parent / "images").is_dir() else data.parent)
     samples = tuple(
-        Sample(row.id, row.file_name, str(_place(row, folder, data)), size=_size(row)) for row in chosen
+        Sample(row.id, row.file_name, str(image_file(row, folder, data)), size=_size(row)) for row in chosen
     )  # what is missing is left out later, by its name
     if not any(Path(sample.file).is_file() for sample in samples):
         example = f", such as {samples[0].name}" if samples else ""
@@ -86,8 +83,10 @@ def score_boxes(truth: Truth, answers: Iterable[Boxes]) -> Score:
     Images without an answer do not count, and neither do labels that the json has no category for.
     """
     found = {answer.key: answer for answer in answers}
+    evaluation = matched(truth, found)
     with contextlib.redirect_stdout(io.StringIO()):  # the toolkit prints its progress
-        evaluation = _evaluated(truth, found)
+        evaluation.accumulate()
+        evaluation.summarize()
     stats, names = [float(value) for value in evaluation.stats], truth.names
     precision = evaluation.eval["precision"][:, :, :, 0, -1]  # IoU, recall, class; all areas, 100 boxes
     classes = {names[id_]: precision[:, :, at] for at, id_ in enumerate(evaluation.params.catIds)}
@@ -112,7 +111,12 @@ def coco_rows(truth: Truth, answer: Boxes) -> list[dict[str, Any]]:
     ]
 
 
-def _evaluated(truth: Truth, found: dict[int, Boxes]) -> Any:
+def matched(truth: Truth, found: Mapping[int, Boxes], *, sizes: bool = True) -> Any:
+    """COCO's toolkit with boxes matched to objects, image by image: a COCOeval before `accumulate`.
+
+    Its `evalImgs` is by class, then by size of objects (all of them alone without `sizes`), then by image in order of
+    ids. Images without an answer are not in it. Raises MissingExtra.
+    """
     try:
         from pycocotools.coco import COCO
         from pycocotools.cocoeval import COCOeval
@@ -129,12 +133,13 @@ def _evaluated(truth: Truth, found: dict[int, Boxes]) -> Any:
         for number, row in enumerate(rows, 1):  # from 1: the toolkit takes the id 0 for no match
             row |= {"id": number, "area": row.get("area", row["bbox"][2] * row["bbox"][3])}
             row.setdefault("iscrowd", 0)
-    for side in (true, guessed):
-        side.createIndex()
-    evaluation = COCOeval(true, guessed, "bbox")
-    evaluation.evaluate()
-    evaluation.accumulate()
-    evaluation.summarize()
+    with contextlib.redirect_stdout(io.StringIO()):
+        for side in (true, guessed):
+            side.createIndex()
+        evaluation = COCOeval(true, guessed, "bbox")
+        if not sizes:
+            evaluation.params.areaRng = evaluation.params.areaRng[:1]
+        evaluation.evaluate()
     return evaluation
 
 
@@ -145,7 +150,8 @@ def _row(annotation: _Annotation) -> dict[str, Any]:
     return row
 
 
-def _parse(data: Path) -> _Instances:
+def parse_instances(data: Path) -> _Instances:
+    """The whole json, its images in the order of their ids. Raises BadData."""
     try:
         read = msgspec.json.decode(data.read_bytes(), type=_Instances)
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
@@ -155,10 +161,20 @@ def _parse(data: Path) -> _Instances:
         ) from error
     if not read.images:
         raise BadData(f"{data} lists no images")
+    if len({row.id for row in read.images}) < len(read.images):
+        raise BadData(f"{data} lists an image's id twice", expected="each image once")
+    read.images.sort(key=lambda row: row.id)
     return read
 
 
-def _place(row: _Image, folder: Path, data: Path) -> Path:
+def images_of(data: Path, given: Path | None) -> Path:
+    """The folder of a json's images: the `given` one, `images` beside the json, or the json's own."""
+    beside = data.parent / "images"
+    return given or (beside if beside.is_dir() else data.parent)
+
+
+def image_file(row: _Image, folder: Path, data: Path) -> Path:
+    """Where an image of the json `data` should lie. Raises BadData where it would leave the folder."""
     path = PurePosixPath(row.file_name)
     if path.is_absolute() or ".." in path.parts:
         raise BadData(f"{data} names the image {row.file_name!r}", expected="a path inside the images' folder")

@@ -17,7 +17,7 @@ MEMBER_LIMIT = 256 * 2**20
 
 
 @dataclass(frozen=True)
-class _Photo:
+class Photo:
     """An image, by its class's folder and its path below it, and where it lies."""
 
     folder: str
@@ -28,10 +28,10 @@ class _Photo:
 def read_folders(manifest: Manifest, data: Path, classes: Path | None, limit: int | None, work: Path) -> Dataset:
     """The images of class folders, class by class; `limit` takes as many of each class. Raises BadData."""
     if data.is_dir():
-        return _dataset(manifest, data, _in_folder(data), classes, limit)
+        return _dataset(manifest, data, in_folder(data), classes, limit)
     try:
         with zipfile.ZipFile(data) as archive:
-            dataset = _dataset(manifest, data, _in_zip(data, archive), classes, limit, archive, work)
+            dataset = _dataset(manifest, data, in_zip(data, archive), classes, limit, archive, work)
     except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
         raise BadData(f"{data} could not be read: {error}", expected="a folder, or a whole .zip of one") from error
     return dataset
@@ -47,7 +47,7 @@ def _dataset(
     work: Path | None = None,
 ) -> Dataset:
     images = {path: place for path, place in found.items() if path.suffix.lower() in SUFFIXES}
-    photos, stray = _by_class(images, manifest.labels, classes)
+    photos, stray = by_class(images, manifest.labels, classes)
     if not photos:
         raise BadData(
             f"{data} holds no images in folders",
@@ -59,7 +59,7 @@ def _dataset(
     for key, photo in enumerate(chosen):
         name = f"{photo.folder}/{photo.name}"
         try:
-            file = _unpacked(archive, photo.place, work, key)
+            file = unpacked(archive, photo.place, work, key)
         except BadData as error:
             damaged.append(f"{name}: {error.given}")
         else:
@@ -69,12 +69,14 @@ def _dataset(
     return Dataset(tuple(samples), damaged=tuple(damaged), notes=notes + outside)
 
 
-def _in_folder(data: Path) -> dict[PurePosixPath, Path]:
+def in_folder(data: Path) -> dict[PurePosixPath, Path]:
+    """The files of a folder, at any depth, by their paths inside it; hidden ones are passed."""
     paths = {PurePosixPath(path.relative_to(data).as_posix()): path for path in sorted(data.rglob("*"))}
     return {path: place for path, place in paths.items() if not _hidden(path) and place.is_file()}
 
 
-def _in_zip(data: Path, archive: zipfile.ZipFile) -> dict[PurePosixPath, zipfile.ZipInfo]:
+def in_zip(data: Path, archive: zipfile.ZipFile) -> dict[PurePosixPath, zipfile.ZipInfo]:
+    """The same of the zip `data`. Raises BadData where a path leaves it."""
     found = {}
     for entry in sorted((one for one in archive.infolist() if not one.is_dir()), key=lambda one: one.filename):
         path = PurePosixPath(entry.filename)
@@ -89,9 +91,9 @@ def _hidden(path: PurePosixPath) -> bool:
     return any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
 
 
-def _by_class(
+def by_class(
     images: Mapping[PurePosixPath, Path | zipfile.ZipInfo], labels: tuple[str, ...], classes: Path | None
-) -> tuple[list[_Photo], int]:
+) -> tuple[list[Photo], int]:
     """The images by class folder, and how many lie in none. Folders around all classes, such as `val`, are passed."""
     depth = 0
     while images and all(len(path.parts) > depth + 2 for path in images):
@@ -101,16 +103,16 @@ def _by_class(
         depth += 1
     inside = {path: place for path, place in images.items() if len(path.parts) > depth + 1}
     photos = [
-        _Photo(path.parts[depth], "/".join(path.parts[depth + 1 :]), place) for path, place in sorted(inside.items())
+        Photo(path.parts[depth], "/".join(path.parts[depth + 1 :]), place) for path, place in sorted(inside.items())
     ]
     return photos, len(images) - len(inside)
 
 
-def _balanced(photos: list[_Photo], limit: int | None) -> list[_Photo]:
+def _balanced(photos: list[Photo], limit: int | None) -> list[Photo]:
     """`limit` images, as many of each class where it has so many, evenly spread within it."""
     if limit is None or limit >= len(photos):
         return photos
-    groups: dict[str, list[_Photo]] = {}
+    groups: dict[str, list[Photo]] = {}
     for photo in photos:
         groups.setdefault(photo.folder, []).append(photo)
     names = evenly(sorted(groups), limit)
@@ -121,8 +123,8 @@ def _balanced(photos: list[_Photo], limit: int | None) -> list[_Photo]:
     return [photo for name in names for photo in evenly(groups[name], share[name])]
 
 
-def _unpacked(archive: zipfile.ZipFile | None, place: Path | zipfile.ZipInfo, work: Path | None, key: int) -> Path:
-    """The image as a file: a zip's member is written under a name of our own."""
+def unpacked(archive: zipfile.ZipFile | None, place: Path | zipfile.ZipInfo, work: Path | None, key: int) -> Path:
+    """The image as a file: a zip's member is written into `work`, under a name of our own. Raises BadData."""
     if isinstance(place, Path):
         return place
     assert archive is not None  # members come with their archive and a place to go

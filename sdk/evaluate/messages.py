@@ -4,7 +4,10 @@ import msgspec
 
 
 class EvalJob(msgspec.Struct, frozen=True, kw_only=True):
-    """All samples for one artifact, by its place in the manifest; None is PyTorch's own row."""
+    """All samples for one artifact, by its place in the manifest; None is PyTorch's own row.
+
+    That network is the one saved in `program`, or built again as `model` and `weights` say.
+    """
 
     bundle: str
     artifact: int | None
@@ -12,6 +15,7 @@ class EvalJob(msgspec.Struct, frozen=True, kw_only=True):
     samples: str
     model: str = ""
     weights: str = ""
+    program: str = ""
 
 
 class Message(msgspec.Struct, frozen=True, tag=True):

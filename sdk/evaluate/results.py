@@ -22,6 +22,7 @@ class Score:
 class EvalRow:
     """One target's score on `images` samples; `drop` is PyTorch's main metric less its own, None without PyTorch.
 
+    `interval` is the drop's 95 % interval, by a paired bootstrap over the samples; None where it is not known.
     `status` is `executed`, `interpreted`, `converted` (nothing here runs it), `missing` (PyTorch's network cannot be
     built again) or `failed`; `reason` says why it has no score. `seconds` are of reading, running and writing.
     """
@@ -33,6 +34,7 @@ class EvalRow:
     seconds: float = 0.0
     score: Score = Score()
     drop: float | None = None
+    interval: tuple[float, float] | None = None
     reason: str = ""
     error: dict[str, str] | None = None
 
@@ -44,7 +46,9 @@ class EvalRow:
     def to_dict(self, *, details: bool = False) -> dict[str, Any]:
         """Flat, for `--json`; with `details` a detector's AP by size and class."""
         row: dict[str, Any] = {"target": self.target, "precision": self.precision, "status": self.status}
-        row |= self.metrics | {"drop": self.drop, "images": self.images, "seconds": round(self.seconds, 3)}
+        low, high = self.interval or (None, None)
+        row |= self.metrics | {"drop": self.drop, "drop_low": low, "drop_high": high}
+        row |= {"images": self.images, "seconds": round(self.seconds, 3)}
         if details:
             row |= {"ap_by_size": self.score.sizes, "ap_by_class": self.score.classes}
         return row | {"reason": self.reason, "error": self.error}

@@ -11,6 +11,7 @@ import msgspec
 from runtime_py.bundle import Bundle, open_bundle
 from runtime_py.errors import SdkError, unknown_name
 from runtime_py.manifest import Artifact
+from sdk.evaluate.bootstrap import drop_intervals
 from sdk.evaluate.datasets import BadData, Dataset, read_dataset
 from sdk.evaluate.messages import Answer, EvalJob
 from sdk.evaluate.processes import Run, Watch, run_all
@@ -33,7 +34,9 @@ def evaluate(
     jobs: int = 1,
     model: str = "",
     weights: str = "",
+    program: str | os.PathLike[str] | None = None,
     pytorch: bool = True,
+    interval: bool = True,
     save: str | os.PathLike[str] | None = None,
     watch: Watch = lambda *_: None,
 ) -> EvalResult:
@@ -41,8 +44,9 @@ def evaluate(
 
     `data` is a folder (or a .zip of one) with a folder for each class, COCO's instances json (its images in `images`,
     or beside it), or a folder of .npz with `latent` (C, t, h, w) float32 and `video` (T, H, W, 3) uint8. `model` and
-    `weights` say how to build PyTorch's network where the bundle cannot. What cannot be read is left out of every
-    row. A target that fails is in the result with its error; SdkError is raised where nothing could start.
+    `weights` say how to build PyTorch's network where the bundle cannot; `program` is a .pt2 of this project that is
+    the network. With `interval` each drop gets its 95 % interval. What cannot be read is left out of every row. A
+    target that fails is in the result with its error; SdkError is raised where nothing could start.
     """
     opened = open_bundle(bundle)
     chosen = _chosen(opened, targets)
@@ -67,10 +71,11 @@ def evaluate(
         }
         runs = [_run(dataset, work, index, opened.manifest.artifacts[index], common) for index in chosen]
         if pytorch:
-            job = EvalJob(artifact=None, model=model, weights=weights, **common)  # type: ignore[arg-type]
+            saved = str(Path(program).resolve()) if program else ""
+            job = EvalJob(artifact=None, model=model, weights=weights, program=saved, **common)  # type: ignore[arg-type]
             runs.insert(0, Run(PYTORCH, job, len(dataset.samples), work / PYTORCH))
         run_all(runs, jobs, watch)
-        return _result(opened, dataset, runs, Path(save) if save else None)
+        return _result(opened, dataset, runs, Path(save) if save else None, interval)
 
 
 def _chosen(bundle: Bundle, targets: str | Sequence[str]) -> list[int]:
@@ -90,7 +95,7 @@ def _run(dataset: Dataset, work: Path, index: int, artifact: Artifact, common: d
     return Run(name, job, len(dataset.samples), work / str(index))
 
 
-def _result(bundle: Bundle, dataset: Dataset, runs: list[Run], save: Path | None) -> EvalResult:
+def _result(bundle: Bundle, dataset: Dataset, runs: list[Run], save: Path | None, interval: bool) -> EvalResult:
     names = {sample.key: sample.name for sample in dataset.samples}
     unread = {key: why for run in runs for key, why in sorted(run.unread.items())}
     if not set(names) - set(unread):
@@ -101,6 +106,7 @@ def _result(bundle: Bundle, dataset: Dataset, runs: list[Run], save: Path | None
     reference = next((row.metrics.get(main) for row in rows if row.target == PYTORCH), None)
     if reference is not None:
         rows = [row if row.target == PYTORCH or not row.metrics else _with_drop(row, reference, main) for row in rows]
+        rows = _with_intervals(dataset, rows, runs, set(unread)) if interval else rows
     if save is not None:
         scored = [(row, _kept(run, set(unread))) for row, run in zip(rows, runs, strict=True) if row.metrics]
         save_predictions(save, dataset, scored)
@@ -126,3 +132,12 @@ def _kept(run: Run, unread: set[int]) -> Iterator[Answer]:
 
 def _with_drop(row: EvalRow, reference: float, main: str) -> EvalRow:
     return replace(row, drop=reference - row.metrics[main])
+
+
+def _with_intervals(dataset: Dataset, rows: list[EvalRow], runs: list[Run], unread: set[int]) -> list[EvalRow]:
+    """The rows with the intervals of their drops, from one row's answers at a time."""
+    reference = next(run for row, run in zip(rows, runs, strict=True) if row.target == PYTORCH)
+    compared = [at for at, row in enumerate(rows) if row.drop is not None]
+    found = drop_intervals(dataset, _kept(reference, unread), (_kept(runs[at], unread) for at in compared))
+    intervals = dict(zip(compared, found, strict=True))
+    return [replace(row, interval=intervals.get(at)) for at, row in enumerate(rows)]

@@ -106,15 +106,17 @@ def _session(job: EvalJob) -> "tuple[Session | None, Loaded]":
 
 
 def _reference(job: EvalJob) -> "tuple[Session | None, Loaded]":
-    """PyTorch; what cannot be built again is a failure only where the user said how to."""
+    """PyTorch, from a saved program or built again; what cannot be is a failure only where the user said how to."""
     import torch
 
     from runtime_py.bundle import check_files, open_bundle
-    from sdk.evaluate.reference import AnotherNetwork, torch_session
+    from sdk.evaluate.reference import AnotherNetwork, program_session, torch_session
 
     torch.set_num_threads(job.threads)
     bundle = open_bundle(job.bundle)
     check_files(bundle, [])
+    if job.program:
+        return program_session(bundle, Path(job.program)), Loaded("executed")
     try:
         return torch_session(bundle, job.model, job.weights), Loaded("executed")
     except AnotherNetwork:

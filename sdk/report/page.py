@@ -12,6 +12,7 @@ from sdk.report import words
 from sdk.report.answers import Top5, side_by_side
 from sdk.report.devices import guides
 from sdk.report.plot import plot_sqnr
+from sdk.report.quantization import STYLE, quantised
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -57,7 +58,8 @@ def render(manifest: Manifest, photo: "Image | None", top5: Top5) -> str:
         lstrip_blocks=True,
     )
     environment.globals["words"] = words
-    style = Markup((HERE / "report.css").read_text(encoding="utf-8"))
+    sheets = [HERE / "report.css", *([STYLE] if manifest.quantization else [])]
+    style = Markup("".join(sheet.read_text(encoding="utf-8") for sheet in sheets))
     return environment.get_template("report.html.j2").render(
         style=style, photo=_data_uri(photo) if photo else "", **_context(manifest, top5)
     )
@@ -75,6 +77,7 @@ def _context(manifest: Manifest, top5: Top5) -> dict[str, Any]:
         "facts": _facts(manifest),
         "answers": side_by_side(top5, titles),
         "plot": plot_sqnr(titled),
+        "quantised": quantised(manifest, titled),
         "delegated": [_delegation(title, a) for title, a in titled if a.status != "failed"],
         "error_fields": ERROR_FIELDS,
         "guides": guides(manifest),

@@ -2,7 +2,7 @@
 
 import math
 
-from runtime_py.manifest import DecodeVideo, Detect, Postprocessing, Preprocessing, Status
+from runtime_py.manifest import Accuracy, DecodeVideo, Detect, Postprocessing, Preprocessing, Status
 from sdk.compare import CEILING_DB
 
 STATUS_MEANINGS: dict[Status, str] = {
@@ -26,6 +26,17 @@ PUBLISHED = {
     "weights_data": "measured on",
 }
 """The manifest's `published` keys as the header says them."""
+
+METRICS = {
+    "top1": "top-1",
+    "top5": "top-5",
+    "map50_95": "mAP50-95",
+    "map50": "mAP50",
+    "psnr_db": "PSNR",
+    "ssim": "SSIM",
+    "sqnr_db": "SQNR",
+}
+"""Metrics as a reader knows them."""
 
 
 def fact(name: str, value: float | str) -> str:
@@ -58,6 +69,63 @@ def number(value: float | None, pattern: str) -> str:
 def cosine(value: float | None) -> str:
     """Cosine similarity to six digits."""
     return number(value, ".6f")
+
+
+def metric(name: str) -> str:
+    """A metric's name as a reader knows it."""
+    return METRICS.get(name, name)
+
+
+def in_db(metric: str) -> bool:
+    """Whether a metric is in dB; all others are shares of 1."""
+    return metric.endswith("_db")
+
+
+def scale(metric: str) -> float:
+    """From a metric's value to the number that is printed: percent of shares, dB as they are."""
+    return 1.0 if in_db(metric) else 100.0
+
+
+def unit(metric: str) -> str:
+    """What a difference of two values is told in."""
+    return "dB" if in_db(metric) else "points"
+
+
+def score(metric: str, value: float) -> str:
+    """A metric's value: percent, or dB."""
+    return f"{scale(metric) * value:.2f} {'dB' if in_db(metric) else '%'}"
+
+
+def drop(metric: str, value: float | None) -> str:
+    """What was lost, in points or dB; more than before has a minus."""
+    return "–" if value is None else f"{_signed(scale(metric) * value)} {unit(metric)}"
+
+
+def interval(found: Accuracy) -> str:
+    """The ends of a drop's interval, in the drop's unit."""
+    return f"{_signed(scale(found.metric) * found.low)} to {_signed(scale(found.metric) * found.high)}"
+
+
+def _signed(value: float) -> str:
+    return f"{value:z.2f}".replace("-", "−")
+
+
+def share(value: float) -> str:
+    """A share of 1 in percent: two digits of what is small, and 100 only where nothing is missing."""
+    percent = 100 * value
+    if 0 < percent < 0.01:
+        return "< 0.01 %"
+    if 99.9 < percent < 100:
+        return f"{math.floor(percent * 100) / 100:.2f} %"
+    return f"{percent:.{2 if 0 < percent < 1 else 1}f} %".replace(".0 %", " %")
+
+
+def count(value: int) -> str:
+    """A count with k, M or G (powers of 1000)."""
+    for letter, size in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
+        if value >= size:
+            return f"{value / size:.{0 if value >= 100 * size else 1}f} {letter}"
+    return str(value)
 
 
 def preprocessing(given: Preprocessing) -> list[str]:

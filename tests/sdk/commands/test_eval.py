@@ -1,6 +1,7 @@
 """The command: what it prints, and how it ends."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,7 @@ def test_json_is_a_list_of_rows_in_shares_of_one(
         assert {"top1": 1.0, "top5": 1.0, "images": 3, "status": "executed", "precision": "fp32"}.items() <= row.items()
         assert row["seconds"] >= 0
         assert row["error"] is None
-    assert (rows[0]["drop"], rows[1]["drop"]) == (None, 0.0)
+    assert [[row[name] for name in ("drop", "drop_low", "drop_high")] for row in rows] == [[None] * 3, [0.0] * 3]
     assert "1 samples could not be used" in printed.err
     assert "red/3.png is empty" in printed.err
 
@@ -53,7 +54,8 @@ def test_the_table_is_in_percent_and_a_failed_target_ends_with_1(
     assert code == 1
     lines = printed.out.splitlines()
     assert lines[0].split("  ")[0] == "target"
-    assert lines[1].split()[:6] == ["onnx", "fp32", "executed", "66.67", "66.67", "-"]
+    assert "drop, points  95 % interval  samples" in lines[0]
+    assert lines[1].split()[:8] == ["onnx", "fp32", "executed", "66.67", "66.67", "-", "-", "3"]
     assert lines[2].split()[:3] == ["tflite", "fp32", "failed"]
     assert "tflite: " in printed.out
     assert "no benchmark" in printed.out
@@ -65,11 +67,14 @@ def test_the_table_is_in_percent_and_a_failed_target_ends_with_1(
 def test_the_last_line_tells_the_worst_drop(tmp_path: Path, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "nets.py").write_text(NETS)
     model = f"{tmp_path}/nets.py:Colours"
-    told = []
+    told, drops = [], []
     for name in ("same", "swapped"):
         bundle = colours(tmp_path / f"{name}.bundle", swapped=name == "swapped")
         assert run(bundle, "--data", photos, "-t", "onnx", "--model", model, "-j", 2) == 0
-        told.append(capsys.readouterr().out.splitlines()[-1])
+        lines = capsys.readouterr().out.splitlines()
+        told.append(lines[-1])
+        drops.append(re.split(r" {2,}", lines[2])[5:7])
+    assert drops == [["+0.00", "+0.0 .. +0.0"], ["+50.00", "-50.0 .. +100.0"]]  # 3 of 4 lost, one won
     assert told == ["no target falls behind PyTorch", "worst drop against PyTorch: onnx, 50.00 points of top-1"]
 
 

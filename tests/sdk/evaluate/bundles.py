@@ -27,6 +27,13 @@ class Inverted(torch.nn.Module):
     def forward(self, x):
         return (1 - 2 * x.mean((2, 3))) @ CORNERS.T
 
+class Quantised(Colours):
+    def forward(self, x):
+        import torch.ao.quantization.fx._decomposed
+        q = torch.ops.quantized_decomposed
+        kind = (1 / 64, 0, -128, 127, torch.int8)
+        return q.dequantize_per_tensor(q.quantize_per_tensor(super().forward(x) / 3, *kind), *kind) * 3
+
 def killed():
     os.kill(os.getpid(), signal.SIGKILL)
 """

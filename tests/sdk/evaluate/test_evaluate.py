@@ -51,6 +51,7 @@ def test_a_classifier_is_scored_beside_pytorch_and_a_broken_artifact_fails_alone
         assert (row(result, target).status, row(result, target).images) == ("executed", 8)
         assert (target, 8, 8) in seen
     assert (row(result, "pytorch").drop, row(result, "onnx").drop) == (None, 0.0)
+    assert [one.interval for one in result] == [None, (0.0, 0.0), None]
     broken = row(result, "tflite")
     assert (broken.status, broken.metrics, broken.drop) == ("failed", {}, None)
     assert "broken.tflite" in (broken.error or {})["given"]
@@ -76,8 +77,51 @@ def test_a_drop_is_what_pytorch_has_more(tmp_path: Path, photos: Path, nets: Pat
     result = evaluate(bundle, photos, targets="onnx", model=f"{nets}:Colours", threads=1, jobs=2)
     assert row(result, "onnx").metrics["top1"] == 1 / 8
     assert row(result, "onnx").drop == 5 / 8 - 1 / 8
+    low, high = row(result, "onnx").interval or (0, 0)
+    assert -2 / 8 < low < 5 / 8 - 1 / 8 < high <= 1
+    assert row(result, "pytorch").interval is None
     assert result.worst == row(result, "onnx")
     assert result.ok
+
+
+def save(path: Path, nets: Path, name: str) -> Path:
+    """The network `name` of NETS, exported."""
+    import torch
+
+    space: dict[str, type[torch.nn.Module]] = {}
+    exec(nets.read_text(), space)
+    torch.export.save(torch.export.export(space[name]().eval(), (torch.zeros(1, 3, 16, 16),)), path)
+    return path
+
+
+def test_the_reference_may_be_a_saved_program(tmp_path: Path, photos: Path, nets: Path) -> None:
+    bundle, program = colours(tmp_path / "a.bundle", swapped=True), save(tmp_path / "a.pt2", nets, "Colours")
+    result = evaluate(bundle, photos, targets="onnx", program=program, interval=False, threads=1, jobs=2)
+    assert row(result, "pytorch").metrics["top1"] == 5 / 8
+    assert row(result, "onnx").drop == 5 / 8 - 1 / 8
+    assert row(result, "onnx").interval is None
+
+
+def test_a_quantised_program_is_checked_only_where_there_are_golden_answers(
+    tmp_path: Path, photos: Path, nets: Path
+) -> None:
+    """Its operators are registered in the process that loads it; it answers as the network does to 1/128, and so with
+    the same classes, and not to 80 dB."""
+    program = save(tmp_path / "a.pt2", nets, "Quantised")
+    whole, staged = colours(tmp_path / "a.bundle"), colours(tmp_path / "b.bundle", files=())
+    (staged / "golden.npz").unlink()
+    found = [evaluate(one, photos, targets="onnx", program=program, threads=1, jobs=2) for one in (whole, staged)]
+    assert (row(found[0], "pytorch").error or {})["id"] == "another-network"
+    assert row(found[1], "pytorch").metrics == row(found[1], "onnx").metrics == {"top1": 5 / 8, "top5": 7 / 8}
+
+
+def test_a_program_that_is_none_fails_and_the_targets_stay(tmp_path: Path, photos: Path) -> None:
+    (tmp_path / "a.pt2").write_bytes(b"no zip")
+    result = evaluate(colours(tmp_path / "a.bundle"), photos, targets="onnx", program=tmp_path / "a.pt2", threads=1)
+    error = row(result, "pytorch").error or {}
+    assert error["id"] == "bad-program"
+    assert "a.pt2 could not be read" in error["given"]
+    assert row(result, "onnx").metrics["top1"] == 5 / 8
 
 
 def test_a_network_that_kills_its_process_leaves_the_others(tmp_path: Path, photos: Path, nets: Path) -> None:

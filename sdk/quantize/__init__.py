@@ -1,0 +1,1 @@
+"""Quantises a captured program once, for every target."""

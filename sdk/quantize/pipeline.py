@@ -1,0 +1,246 @@
+"""From a captured program and calibration data to the one quantised program that every target is lowered from."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+import numpy as np
+import torch
+from torch import Tensor
+from torch.export import ExportedProgram
+from torch.fx import GraphModule
+
+from exporters.base import quiet
+from runtime_py.manifest import LayerError, Manifest, Quantization, Trial
+from sdk.quantize.calibration import Calibration
+from sdk.quantize.choice import keep_in_float, noise
+from sdk.quantize.errors import Error, answer_error
+from sdk.quantize.network import network_of
+from sdk.quantize.ranges import find_ranges
+from sdk.quantize.recipes import REMEDIES, Recipe, Sample, observed, quantised
+from sdk.quantize.regions import layers_of
+from sdk.quantize.sensitivity import sensitivity
+
+HELD = 16
+"""Samples that nothing is calibrated on: remedies are judged on them."""
+TRIED = 64
+"""Samples that remedies are tried with; those that are kept are calibrated on all."""
+SENSED = 6
+"""Of those, the ones that each layer's sensitivity is measured on."""
+STEPS = (0.5, 0.25, 0.125, 0.06)
+"""What `mixed` brings the layers' noise to, one after the other, until the answer is good enough."""
+Score = Callable[[Any], float]
+"""The task's metric of a network in this process, a share of 1 (dB of a video decoder)."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a caller may show."""
+
+    say: Callable[[str], None] = lambda _: None
+    tick: Callable[[int, int], None] = lambda *_: None
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What `mixed` must reach, and what it may cost. `max_drop` is a share of 1 of the task's metric, or dB."""
+
+    max_drop: float = 0.01
+    float_macs: float | None = None
+    float_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Made:
+    """The quantised graph, how it was made, and the samples that it was judged on with both networks' answers."""
+
+    network: GraphModule
+    record: Quantization
+    samples: list[Sample]
+    expected: list[list[Tensor]]
+    found: list[list[Tensor]]
+
+
+@dataclass
+class _Attempt:
+    recipe: Recipe
+    network: GraphModule
+    error: Error
+    seconds: float
+    floats: frozenset[str] = frozenset()
+
+
+def quantise(
+    program: ExportedProgram,
+    calibration: Calibration,
+    manifest: Manifest,
+    *,
+    mixed: Limits | None = None,
+    score: Score | None = None,
+    progress: Progress | None = None,
+) -> Made:
+    """Try every remedy, keep those that bring the answers nearer to the float network's on held-out samples.
+
+    With `mixed`, layers go back to float until `score` (the task's metric; SQNR and agreement where there is none)
+    drops by no more than its limit. Raises BadActivations, NoChoice.
+    """
+    return _Quantising(program, calibration, manifest, score, progress or Progress()).run(mixed)
+
+
+class _Quantising:
+    def __init__(
+        self,
+        program: ExportedProgram,
+        calibration: Calibration,
+        manifest: Manifest,
+        score: Score | None,
+        progress: Progress,
+    ) -> None:
+        self.program, self.manifest, self.score, self.progress = program, manifest, score, progress
+        self.calibration = calibration
+        self.fit, held = calibration.split(min(HELD, len(calibration) // 4))
+        self.names = [spec.name for spec in manifest.inputs]
+        self.held = [self._sample(arrays) for arrays in held]
+        self.exact = network_of(program)
+        self.expected = self._answers(self.exact)
+        self.trials: list[Trial] = []
+        self.recipes: list[Trial] = []
+        self.macs = {layer.name: layer.macs for layer in layers_of(self.exact.graph)}
+
+    def run(self, mixed: Limits | None) -> Made:
+        best = self._best()
+        layers: list[LayerError] = []
+        if mixed is not None:
+            best, layers = self._mix(best, mixed)
+        record = self._record(best, layers, "mixed" if mixed else "w8a8")
+        return Made(best.network, record, self.held, self.expected, self._answers(best.network))
+
+    def _best(self) -> _Attempt:
+        """Every remedy that brings the answers nearer, calibrated on all samples."""
+        few = min(TRIED, len(self.fit))
+        best = self._attempt(Recipe(), count=few)
+        assert best is not None  # without remedies there is always something to do
+        self._note(best)
+        for remedy, title in REMEDIES.items():
+            made = self._attempt(replace(best.recipe, **{remedy: True}), count=few)
+            if made is None:
+                self.progress.say(f"{title}: nothing to do")
+                continue
+            gain = made.error.quality_db - best.error.quality_db
+            self.progress.say(f"{title}: {gain:+.1f} dB, {'kept' if gain > 0 else 'left out'}")
+            self._note(made)
+            best = made if gain > 0 else best
+        self.recipes = [msgspec.structs.replace(row, chosen=row.name == str(best.recipe)) for row in self.recipes]
+        return (self._attempt(best.recipe) or best) if few < len(self.fit) else best
+
+    def _note(self, attempt: _Attempt) -> None:
+        self.recipes.append(
+            Trial(
+                name=str(attempt.recipe),
+                metric="sqnr_db",
+                score=round(attempt.error.quality_db, 2),
+                seconds=round(attempt.seconds, 1),
+            )
+        )
+
+    def _attempt(
+        self, recipe: Recipe, floats: frozenset[str] = frozenset(), count: int | None = None
+    ) -> _Attempt | None:
+        kept = f", {len(floats)} layers in float" if floats else ""
+        self.progress.say(f"quantising: {recipe}{kept}")
+        started, ticks, count = time.monotonic(), 0, count or len(self.fit)
+
+        def tick() -> None:
+            nonlocal ticks
+            ticks += 1
+            self.progress.tick(min(ticks, count), count)
+
+        with quiet():
+            network = quantised(self.program, recipe, self._samples, count, floats, tick)
+        if network is None:
+            return None
+        error = answer_error(
+            [answer[0] for answer in self.expected], [answer[0] for answer in self._answers(network)], self.manifest
+        )
+        return _Attempt(recipe, network, error, time.monotonic() - started, floats)
+
+    def _mix(self, start: _Attempt, limits: Limits) -> tuple[_Attempt, list[LayerError]]:
+        """Remedies that keep all in integers come first: `start` is the best of them."""
+        reference = self._measure("fp32", None)
+        whole = self._measure(str(start.recipe), start)
+        self.progress.say("measuring each layer's sensitivity")
+        ranges = find_ranges(observed(self.exact, self._samples))
+        rows = sensitivity(self.exact, ranges, self.held[:SENSED], self.manifest, self.progress.tick)
+        best, drop = start, reference - whole
+        total = sum(noise(row) for row in rows)
+        for share in STEPS:
+            if drop <= limits.max_drop:
+                break
+            floats = keep_in_float(rows, share * total, float_macs=limits.float_macs, float_bytes=limits.float_bytes)
+            made = self._attempt(start.recipe, floats)
+            assert made is not None  # the recipe has worked before
+            drop, best = reference - self._measure(f"{len(floats)} layers in float", made), made
+        return best, [_marked(row, best.floats) for row in rows]
+
+    def _measure(self, name: str, attempt: _Attempt | None) -> float:
+        """The metric of an attempt (None: the float network), kept as a trial."""
+        network = self.exact if attempt is None else attempt.network
+        started = time.monotonic()
+        if self.score is not None:
+            self.progress.say(f"scoring: {name}")
+            value = self.score(network)
+        else:
+            value = 1.0 if attempt is None else 1.0 - attempt.error.content
+        seconds = time.monotonic() - started + (attempt.seconds if attempt else 0.0)
+        self.trials.append(
+            Trial(
+                name=name,
+                metric=self._metric(),
+                score=round(value, 6),
+                drop=round(self.trials[0].score - value, 6) if self.trials else 0.0,
+                int8_macs=0.0 if attempt is None else self._int8_macs(attempt.floats),
+                seconds=round(seconds, 1),
+            )
+        )
+        return value
+
+    def _metric(self) -> str:
+        from sdk.evaluate.results import MAIN
+
+        return MAIN[self.manifest.task] if self.score is not None else "agreement"
+
+    def _int8_macs(self, floats: frozenset[str]) -> float:
+        total = sum(self.macs.values())
+        return sum(macs for name, macs in self.macs.items() if name not in floats) / total
+
+    def _record(self, best: _Attempt, layers: list[LayerError], scheme: str) -> Quantization:
+        return Quantization(
+            scheme=scheme,
+            program_sha256="",
+            calibration=self.calibration.record,
+            ranges=str(best.recipe),
+            sqnr_db=round(best.error.quality_db, 2),
+            agreement=1.0 - best.error.content if self.manifest.task in ("classify", "detect") else None,
+            trials=(*self.recipes, *self.trials),
+            layers=tuple(layers),
+            int8_macs=self._int8_macs(best.floats),
+        )
+
+    def _sample(self, arrays: dict[str, Any]) -> Sample:
+        return tuple(torch.from_numpy(np.ascontiguousarray(arrays[name])) for name in self.names)
+
+    def _samples(self, count: int) -> Iterator[Sample]:
+        """`count` of those to calibrate on, evenly spread: data are sorted, often by class."""
+        return (self._sample(arrays) for arrays in self.fit.part(count))
+
+    def _answers(self, network: GraphModule) -> list[list[Tensor]]:
+        with torch.no_grad():
+            return [torch.utils._pytree.tree_leaves(network(*sample)) for sample in self.held]
+
+
+def _marked(row: LayerError, floats: frozenset[str]) -> LayerError:
+    kept = row.name in floats
+    why = f"alone it costs {row.quality_db:.1f} dB and {100 * row.content:.2f} % of the answers" if kept else ""
+    return msgspec.structs.replace(row, kept=kept, why=why)

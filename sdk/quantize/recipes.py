@@ -1,0 +1,145 @@
+"""The ways to quantise that are tried on every network; what answers best on unseen samples is kept."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.export import ExportedProgram
+from torch.fx import GraphModule
+
+from runtime_py.errors import SdkError
+from sdk.quantize.equalize import disparity, equalize, sites
+from sdk.quantize.network import network_of, stored
+from sdk.quantize.quantizer import EdgeQuantizer
+from sdk.quantize.ranges import Observer, clamp_to, drop_clamps, find_ranges, quantised_values
+from sdk.quantize.regions import regions, weight_node
+from sdk.quantize.rounding import reround
+
+OBSERVED = 64
+"""Answers that ranges are searched on: their extremes have settled by then, and NNCF measures all again."""
+UNEVEN = 5.0
+"""From this disparity of its channels on, a value is equalised: more than two bits are lost on the middle channel."""
+Sample = tuple[Tensor, ...]
+Samples = Callable[[int], Iterable[Sample]]
+"""Gives so many of the calibration's samples, evenly spread, each as the network's inputs."""
+
+
+class BadActivations(SdkError):
+    """A network whose activations are no numbers on the calibration's samples."""
+
+    id = "bad-activations"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Which remedies are applied; with none, ranges are the extremes that were seen."""
+
+    searched: bool = False
+    equalised: bool = False
+    corrected: bool = False
+    rounded: bool = False
+
+    def __str__(self) -> str:
+        return ", ".join(title for name, title in REMEDIES.items() if getattr(self, name)) or "extremes as ranges"
+
+
+REMEDIES = {
+    "searched": "ranges searched by their error",
+    "equalised": "uneven channels equalised",
+    "corrected": "biases corrected",
+    "rounded": "weights rounded for their layer's answer",
+}
+"""In the order in which they are tried: each is kept where it brings the answers nearer."""
+
+
+def quantised(
+    program: ExportedProgram,
+    recipe: Recipe,
+    samples: Samples,
+    count: int,
+    floats: frozenset[str] = frozenset(),
+    tick: Callable[[], None] = lambda: None,
+) -> GraphModule | None:
+    """The program's graph with quantised weights and activations; None where the recipe has nothing to do.
+
+    Ranges are searched on OBSERVED samples; NNCF measures them, and corrects biases, on `count`. Raises
+    BadActivations.
+    """
+    network = network_of(program)
+    seen = observed(network, samples, floats)
+    if recipe.equalised:
+        uneven = [
+            site
+            for site in sites(network)
+            if site.layer.name not in floats
+            and max(disparity(seen.seen[site.layer]), disparity(seen.seen[site.curve])) > UNEVEN
+        ]
+        if not uneven:
+            return None
+        for site in uneven:
+            equalize(network, site, seen.seen[site.layer], seen.seen[site.curve])
+        seen = observed(network, samples, floats)
+    weights = {node.name: stored(network, weight_node(node)).detach() for node in regions(network.graph, floats).layers}
+    clamps = clamp_to(network, find_ranges(seen)) if recipe.searched else []
+    found = _by_nncf(network, recipe, samples, count, floats, tick)
+    drop_clamps(found, clamps)
+    if recipe.rounded:
+        reround(found, weights, samples(OBSERVED))
+    return found
+
+
+def observed(network: GraphModule, samples: Samples, floats: frozenset[str] = frozenset()) -> Observer:
+    """The extremes, and some numbers, of every value that will be quantised. Raises BadActivations."""
+    observer = Observer(network, quantised_values(network, floats))
+    with torch.no_grad():
+        for sample in samples(OBSERVED):
+            observer.run(*sample)
+    for node, seen in observer.seen.items():
+        if seen.low is None or not bool(torch.isfinite(seen.low).all() and torch.isfinite(seen.high).all()):  # type: ignore[arg-type]  # both or none
+            raise _not_finite(node)
+    return observer
+
+
+def _not_finite(node: torch.fx.Node) -> BadActivations:
+    from exporters.base import module_of, operator_name, source_of
+
+    source = source_of(node)
+    return BadActivations(
+        f"the output of {module_of(node) or node.name} ({operator_name(node)}{f' at {source}' if source else ''}) "
+        "holds values that are not finite",
+        expected="numbers on every calibration sample",
+        hint="look at the weights, and at the calibration data's scale; --precision fp32 exports it as it is",
+    )
+
+
+def _by_nncf(
+    network: GraphModule,
+    recipe: Recipe,
+    samples: Samples,
+    count: int,
+    floats: frozenset[str],
+    tick: Callable[[], None],
+) -> GraphModule:
+    import nncf
+    from nncf.experimental.torch.fx import quantize_pt2e
+    from nncf.quantization.range_estimator import RangeEstimatorParametersSet
+
+    class Told:
+        """The samples, with a tick for each."""
+
+        def __iter__(self) -> Iterator[Tensor | Sample]:
+            for sample in samples(count):
+                tick()
+                yield sample[0] if len(sample) == 1 else sample
+
+    with torch.no_grad():
+        found: GraphModule = quantize_pt2e(
+            network,
+            EdgeQuantizer(floats),
+            nncf.Dataset(Told()),
+            subset_size=count,
+            fast_bias_correction=True if recipe.corrected else None,
+            activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX,
+        )
+    return found

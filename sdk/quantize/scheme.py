@@ -1,0 +1,75 @@
+"""The precisions by the field's names, and what takes them."""
+
+from dataclasses import dataclass
+
+from exporters import TARGETS
+from runtime_py.errors import SdkError, unknown_name
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """Bits of weights and activations (None: float). `calibrated`: ranges are measured on data."""
+
+    weights: int | None
+    activations: int | None
+    what: str
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether it needs calibration data."""
+        return self.activations is not None and self.activations < 16
+
+    @property
+    def quantised(self) -> bool:
+        """Whether it has integers at all."""
+        return self.weights is not None and self.weights < 16
+
+
+SCHEMES: dict[str, Scheme] = {
+    "fp32": Scheme(None, None, "as trained"),
+    "fp16": Scheme(16, 16, "half precision"),
+    "w8": Scheme(8, None, "weights in 8 bits, computed in float"),
+    "w4": Scheme(4, None, "weights in 4 bits where they can be grouped, others in 8, computed in float"),
+    "w8a8": Scheme(8, 8, "weights and activations in 8 bits"),
+    "mixed": Scheme(8, 8, "w8a8, but for the layers whose accuracy needs more"),
+}
+
+
+NOT_OFFERED = {
+    "w8a16": "of these runtimes LiteRT alone has integer kernels for activations in 16 bits, outside of XNNPACK",
+}
+"""Precisions that one might expect, and why there are none."""
+LACKING = {
+    ("executorch", "w8"): "XNNPACK has no convolution of float activations with 8-bit weights",
+    ("executorch", "w4"): "XNNPACK has no convolution of float activations with 4-bit weights",
+    ("tflite", "w4"): "its converter stores groups of 4-bit weights as bytes, in a file larger than that of w8",
+}
+"""Why a target has not what others have; see weights.py."""
+
+
+class CannotTake(SdkError):
+    """A precision that a target does not take."""
+
+    id = "precision-refused"
+
+
+def check_scheme(precision: str, targets: list[str]) -> Scheme:
+    """The scheme of that name. Raises UnknownName, or CannotTake where one of the targets has it not."""
+    if precision in NOT_OFFERED:
+        raise CannotTake(
+            f"{precision} is not offered: {NOT_OFFERED[precision]}",
+            expected=", ".join(SCHEMES),
+            hint="--precision w8a8, or mixed, which keeps layers in float where they need it",
+        )
+    if precision not in SCHEMES:
+        raise unknown_name("precision", precision, sorted(SCHEMES))
+    unable = [name for name in targets if precision not in TARGETS[name].precisions]
+    if unable:
+        reasons = "; ".join(dict.fromkeys(LACKING[name, precision] for name in unable if (name, precision) in LACKING))
+        able = [name for name, row in TARGETS.items() if precision in row.precisions]
+        raise CannotTake(
+            f"{', '.join(unable)} cannot take {precision}{f': {reasons}' if reasons else ''}",
+            expected="; ".join(f"{name}: {', '.join(TARGETS[name].precisions)}" for name in unable),
+            hint=f"another --precision, or --target {','.join(able)}",
+        )
+    return SCHEMES[precision]
