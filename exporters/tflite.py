@@ -43,6 +43,7 @@ class LiteRT:
             from exporters.named import Named, sample_inputs
             from exporters.passes import rewrite
             from exporters.quantized import is_quantized, unfolded
+            from exporters.shared import share_vectors
 
             rewritten = rewrite(program, self.name)
             quantised = is_quantized(program)
@@ -53,6 +54,8 @@ class LiteRT:
             try:
                 with _integers_where_quantised(quantised):
                     litert_torch.convert(module, sample_kwargs=samples).export(str(path))
+                if quantised:
+                    share_vectors(path)
                 if options.precision == "fp16":
                     path.write_bytes(_halve_weights(path))
                 total, inside, outside = _delegated(path)

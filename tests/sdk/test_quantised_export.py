@@ -1,0 +1,158 @@
+"""Exports in integers, through the runtimes themselves."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import sdk
+from exporters import TARGETS
+from runtime_py.bundle import open_bundle
+from runtime_py.errors import SdkError
+from sdk.progress import Progress
+from sdk.results import ExportResult
+
+NETS = str(Path(__file__).parent / "nets.py")
+SHAPE = (1, 3, 32, 48)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Forty images of two classes, one of them damaged: smooth shapes, as photos have."""
+    folder = tmp_path_factory.mktemp("photos")
+    rng = np.random.default_rng(0)
+    for index in range(40):
+        own = folder / ("even" if index % 2 == 0 else "odd")
+        own.mkdir(exist_ok=True)
+        small = Image.fromarray(rng.integers(0, 256, (5, 7, 3), dtype=np.uint8))
+        small.resize((64, 48), Image.Resampling.BICUBIC).save(own / f"{index:02d}.png")
+    damaged = folder / "odd" / "39.png"
+    damaged.write_bytes(damaged.read_bytes()[:60])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def quantised(tmp_path_factory: pytest.TempPathFactory, photos: Path, cache: Path) -> ExportResult:
+    """Attention, squeeze-excite, two outputs, on every target."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EDGE_SDK_CACHE", str(cache))
+        return sdk.export(
+            f"{NETS}:mixed", inputs=[SHAPE], precision="w8a8", calibration=photos, calibration_size=40,
+            out=tmp_path_factory.mktemp("w8a8"), jobs=2,
+        )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_every_target_answers_as_the_quantised_program_does(quantised: ExportResult) -> None:
+    assert quantised.ok, quantised.to_dict()
+    assert {row.target for row in quantised} == set(TARGETS)
+    for row in quantised:
+        assert row.artifact is not None
+        assert row.artifact.fidelity_db is not None
+        # A step apart here and there where a value lies between two: some 20 dB; a wrong graph is below 5.
+        assert row.artifact.fidelity_db > 12.0, row.target
+        assert {proof.input for proof in row.artifact.proofs} >= {"photo", "sample0", "sample3"}
+
+
+@pytest.mark.slow
+def test_the_record_says_how_it_was_made(quantised: ExportResult) -> None:
+    assert quantised.manifest is not None
+    record = quantised.manifest.quantization
+    assert record is not None
+    assert record.scheme == "w8a8"
+    assert len(record.program_sha256) == 64
+    assert record.calibration is not None
+    assert record.calibration.count == 39
+    assert len(record.calibration.skipped) == 1
+    assert "39.png" in record.calibration.skipped[0]
+    assert sum(trial.chosen for trial in record.trials) == 1
+    assert record.int8_macs == 1.0
+
+
+@pytest.mark.slow
+def test_verify_proves_it_again_from_the_bundle_alone(quantised: ExportResult) -> None:
+    assert quantised.bundle is not None
+    result = sdk.verify(quantised.bundle)
+    assert result.ok, result.to_dict()
+    assert all(row.artifact and row.artifact.fidelity_db is not None for row in result)
+
+
+@pytest.mark.slow
+def test_a_second_export_takes_the_program_from_the_cache(
+    quantised: ExportResult, photos: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGE_SDK_CACHE", str(cache))
+    said: list[str] = []
+    again = sdk.export(
+        f"{NETS}:mixed", "onnx", inputs=[SHAPE], precision="w8a8", calibration=photos, calibration_size=40,
+        out=tmp_path, progress=Progress(say=said.append),
+    )  # fmt: skip
+    assert again.ok, again.to_dict()
+    assert any("taken from the cache" in text for text in said), said
+    assert quantised.manifest is not None
+    assert again.manifest is not None
+    assert again.manifest.quantization == quantised.manifest.quantization
+
+
+def test_integers_need_data_to_calibrate_on(tmp_path: Path) -> None:
+    with pytest.raises(SdkError, match="without --calibration"):
+        sdk.export(f"{NETS}:mixed", "onnx", inputs=[SHAPE], precision="w8a8", out=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_floats_need_none(photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(SdkError, match="--calibration with --precision fp32"):
+        sdk.export(f"{NETS}:mixed", "onnx", inputs=[SHAPE], calibration=photos, out=tmp_path)
+
+
+@pytest.mark.slow
+def test_too_little_data_is_refused_before_anything_is_lowered(photos: Path, tmp_path: Path) -> None:
+    few = tmp_path / "few"
+    few.mkdir()
+    for index, path in enumerate(sorted(photos.rglob("*.png"))[:10]):
+        (few / f"{index}.png").write_bytes(path.read_bytes())
+    out = tmp_path / "out"
+    done = subprocess.run(
+        [sys.executable, "-m", "sdk", "export", f"{NETS}:mixed", "--input", "1,3,32,48", "--target", "onnx",
+         "--precision", "w8a8", "--calibration", str(few), "--out", str(out), "--json"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["error"]["id"] == "bad-calibration"
+    assert not list(out.glob("*"))
+
+
+def test_a_bundle_of_the_schema_before_is_read(bundle_1_0: Path) -> None:
+    opened = open_bundle(bundle_1_0)
+    assert opened.manifest.schema_version == "1.0"
+    assert opened.manifest.quantization is None
+    assert all(artifact.accuracy is None for artifact in opened.manifest.artifacts)
+
+
+@pytest.fixture
+def bundle_1_0(tmp_path: Path) -> Path:
+    """What version 1.0 wrote, field by field: no `quantization`, no `fidelity_db`, `accuracy`, `contents`."""
+    from runtime_py.bundle import MANIFEST, MANIFEST_HASH, _hash_line
+
+    folder = tmp_path / "old.bundle"
+    folder.mkdir()
+    (folder / "net.onnx").write_bytes(b"0123")
+    digest = "1be2e452b46d7a0d9656bbb1f768e8248eba1b75baed65f5d99eafa948899a6a"  # of 0123, by sha256sum
+    artifact = {"target": "onnx", "precision": "fp32", "file": "net.onnx", "bytes": 4, "sha256": digest,
+                "status": "executed", "sqnr_db": 120.0, "proofs": [
+                    {"input": "random", "sqnr_db": 120.0, "cosine": 1.0, "max_error": 0.0, "top1": 1.0}]}  # fmt: skip
+    manifest = {"schema_version": "1.0", "model": "net", "inputs": [{"name": "x", "shape": [1, 4]}],
+                "outputs": [{"name": "y", "shape": [1, 2]}], "artifacts": [artifact]}  # fmt: skip
+    text = json.dumps(manifest).encode()
+    (folder / MANIFEST).write_bytes(text)
+    (folder / MANIFEST_HASH).write_bytes(_hash_line(text))
+    return folder
