@@ -14,7 +14,7 @@ from models_zoo.fetch import cache_folder
 from runtime_py.bundle import describe, write_bundle
 from runtime_py.errors import SdkError, missing_extra
 from runtime_py.manifest import Artifact, Failure, File, Manifest
-from sdk.gating import check_quality, gated
+from sdk.gating import check_quality, gated, with_gate
 from sdk.jobs import Answer, Job
 from sdk.pool import Chain, run_chains
 from sdk.progress import Progress
@@ -99,6 +99,7 @@ def export(
         rows = tuple(_row(chain) for chain in sorted(chains, key=lambda chain: list(TARGETS).index(chain.target)))
         if eval_data is not None:
             rows = gated(rows, manifest, folder, work, eval_data, eval_images, max_drop, progress)
+            manifest = with_gate(manifest, max_drop)
         manifest = _complete(manifest, rows, folder, precision)
         seconds = time.monotonic() - started
         if not manifest.artifacts:

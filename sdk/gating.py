@@ -41,6 +41,15 @@ def check_quality(record: Quantization) -> None:
         )
 
 
+def with_gate(manifest: Manifest, max_drop: float) -> Manifest:
+    """The manifest with its gate, which is given in points or dB and kept in shares of 1 or dB."""
+    if manifest.quantization is None:
+        return manifest
+    unit = 1.0 if manifest.task == "decode_video" else 100.0
+    record = msgspec.structs.replace(manifest.quantization, max_drop=max_drop / unit)
+    return msgspec.structs.replace(manifest, quantization=record)
+
+
 def gated(
     rows: tuple[TargetResult, ...],
     manifest: Manifest,

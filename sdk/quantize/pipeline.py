@@ -182,6 +182,7 @@ class _Quantising:
             made = self._attempt(start.recipe, floats)
             assert made is not None  # the recipe has worked before
             drop, best = reference - self._measure(f"{len(floats)} layers in float", made), made
+        self.trials[-1] = msgspec.structs.replace(self.trials[-1], chosen=True)  # that which was measured last
         return best, [_marked(row, best.floats) for row in rows]
 
     def _measure(self, name: str, attempt: _Attempt | None) -> float:

@@ -41,14 +41,14 @@ class Recipe:
     rounded: bool = False
 
     def __str__(self) -> str:
-        return ", ".join(title for name, title in REMEDIES.items() if getattr(self, name)) or "extremes as ranges"
+        return ", ".join(title for name, title in REMEDIES.items() if getattr(self, name)) or "extremes"
 
 
 REMEDIES = {
-    "searched": "ranges searched by their error",
-    "equalised": "uneven channels equalised",
+    "searched": "ranges searched",
+    "equalised": "channels equalised",
     "corrected": "biases corrected",
-    "rounded": "weights rounded for their layer's answer",
+    "rounded": "weights rounded",
 }
 """In the order in which they are tried: each is kept where it brings the answers nearer."""
 

@@ -63,11 +63,11 @@ class Front:
 
 
 def plot_front(record: Quantization) -> Front | None:
-    """The plot of the trials of one metric, over their size where two know it, over their integer share otherwise.
+    """The plot of the last trials' metric, over their size where two know it, over their integer share otherwise.
 
-    None where there are not two to compare.
+    None where there are not two to compare, or all cost the same.
     """
-    trials = [trial for trial in record.trials if trial.metric == record.trials[0].metric]
+    trials = [trial for trial in record.trials if trial.metric == record.trials[-1].metric]
     sized = [trial for trial in trials if trial.bytes is not None]
     by_size = len(sized) > 1
     drawn = sized if by_size else trials
@@ -76,6 +76,8 @@ def plot_front(record: Quantization) -> Front | None:
     metric = drawn[0].metric
     unit, divisor = _size_unit(drawn)
     along = [(trial.bytes or 0) / divisor if by_size else 100 * trial.int8_macs for trial in drawn]
+    if len(set(along)) < 2:
+        return None
     costs = [value if by_size else -value for value in along]
     scores = [words.scale(metric) * trial.score for trial in drawn]
     gate = _gate(record, trials)

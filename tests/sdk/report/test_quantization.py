@@ -258,9 +258,13 @@ def test_the_gate_stands_at_the_floats_score_less_the_drop() -> None:
     assert ungated.gate_y is None
 
 
+def test_trials_that_all_cost_the_same_are_a_table_and_no_plot() -> None:
+    assert plot_front(record(trials=tuple(trial(f"t{i}", 0.5 + i / 1000, 10**6) for i in range(4)))) is None
+
+
 @pytest.mark.parametrize("count", [2, 6, 40])
 def test_labels_have_a_line_each(count: int) -> None:
-    plot = plot_front(record(trials=tuple(trial(f"t{i}", 0.5 + i % 2 / 1000, 10**6) for i in range(count))))
+    plot = plot_front(record(trials=tuple(trial(f"t{i}", 0.5 + i % 2 / 1000, 10**6 + i) for i in range(count))))
     assert plot is not None
     lines = sorted(mark.y + mark.shift for mark in plot.marks)
     assert all(below - above >= LINE - 0.01 for above, below in pairwise(lines))
