@@ -37,8 +37,8 @@ class Onnx:
             import torch
 
             from exporters.half import in_half
-            from exporters.packed import INT4_OPSET, pack_onnx
-            from exporters.quantized import is_quantized, safe_in_pairs
+            from exporters.packed import INT4_OPSET, multiply_out_onnx
+            from exporters.quantized import computes_in_integers, is_quantized, safe_in_pairs
 
             try:
                 source = in_half(program) if options.precision == "fp16" else program
@@ -56,8 +56,8 @@ class Onnx:
                 for node in model.graph.node:  # a stack trace each: half of a quantised file
                     del node.metadata_props[:]
                     node.doc_string = ""
-                if options.precision == "w4":
-                    pack_onnx(model)
+                if is_quantized(source) and not computes_in_integers(source):
+                    multiply_out_onnx(model, pack=options.precision == "w4")
                 onnx.checker.check_model(model, full_check=True)
                 onnx.save(model, path)
             except Exception as error:

@@ -12,8 +12,8 @@ ROOT = Path(__file__).parents[1]
 OWN = frozenset({"sdk", "exporters", "runtime_py", "models_zoo", "devices", "apps"})
 RUNTIMES = frozenset({"ai_edge_litert", "tflite_runtime", "onnxruntime", "openvino", "executorch", "coremltools"})
 CONVERTERS = frozenset(
-    {"coremltools", "litert_torch", "ai_edge_litert", "ai_edge_quantizer", "litert_converter", "executorch"}
-    | {"torchao", "openvino", "onnx", "onnxscript", "onnx_ir", "onnxruntime"}
+    {"coremltools", "litert_torch", "ai_edge_litert", "ai_edge_quantizer", "litert_converter", "flatbuffers"}
+    | {"executorch", "torchao", "openvino", "onnx", "onnxscript", "onnx_ir", "onnxruntime"}
 )
 ANYWHERE = {  # third-party packages that a folder may import, inside functions or at the top
     "runtime_py": frozenset({"numpy", "msgspec", "PIL"}) | RUNTIMES,

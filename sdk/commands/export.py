@@ -158,8 +158,8 @@ def _print(result: "ExportResult") -> None:
 def print_targets(targets: "tuple[TargetResult, ...]") -> None:
     """The table of targets, and below it why those failed that did."""
     measured = any(row.artifact and row.artifact.accuracy for row in targets)
-    columns = ("target", "status", "size", "SQNR dB", "top-1 agreement", "delegated", "seconds")
-    cells = [_cells(row) for row in targets]
+    columns: tuple[str, ...] = ("target", "status", "size", "SQNR dB", "top-1 agreement", "delegated", "seconds")
+    cells: list[tuple[str, ...]] = [_cells(row) for row in targets]
     if measured:
         columns = (*columns[:4], "accuracy", "drop", "95 % interval", *columns[5:])
         cells = [(*row[:4], *_accuracy(target), *row[5:]) for row, target in zip(cells, targets, strict=True)]

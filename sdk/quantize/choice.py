@@ -38,7 +38,8 @@ def keep_in_float(
         for value in (noise, lambda row: row.macs, lambda row: row.weights)
     )
     share = macs / macs.sum()
-    rules = [LinearConstraint(noises[None], lb=noises.sum() - budget)]
+    # in units of the budget: the solver's tolerance is absolute, 1e-6, and noises may be smaller than that
+    rules = [LinearConstraint(noises[None] / budget, lb=noises.sum() / budget - 1.0)]
     if float_macs is not None:
         rules.append(LinearConstraint(share[None], ub=float_macs))
     if float_bytes is not None:
