@@ -38,12 +38,12 @@ class Onnx:
 
             from exporters.half import in_half
             from exporters.packed import INT4_OPSET, multiply_out_onnx
-            from exporters.quantized import computes_in_integers, is_quantized, safe_in_pairs
+            from exporters.quantized import computes_in_integers, is_quantized, safe_in_pairs, unsigned
 
             try:
                 source = in_half(program) if options.precision == "fp16" else program
                 written = torch.onnx.export(
-                    safe_in_pairs(source) if is_quantized(source) else source,
+                    unsigned(safe_in_pairs(source)) if is_quantized(source) else source,
                     dynamo=True,
                     external_data=False,
                     opset_version=INT4_OPSET if options.precision == "w4" else None,

@@ -70,6 +70,23 @@ def multiplied_out(program: ExportedProgram) -> ExportedProgram:
     return _rewritten(program, rewrite)
 
 
+def unsigned(program: ExportedProgram) -> ExportedProgram:
+    """Activations as unsigned bytes: ONNX Runtime on x86 leaves half of the layers in float where they are signed.
+
+    before: quantize to int8 with zero point z, -128..127
+    after:  quantize to uint8 with zero point z + 128, 0..255: the same real numbers
+    """
+    network = program.module(check_guards=False)
+    weights = {node for node, _ in stored_weights(network)}
+    for node in network.graph.nodes:
+        kind = node.target in (q.quantize_per_tensor.default, q.dequantize_per_tensor.default)
+        if kind and node not in weights and node.args[5] is torch.int8:
+            node.args = (*node.args[:2], int(node.args[2]) + 128, 0, 255, torch.uint8)
+    network.recompile()
+    args, kwargs = program.example_inputs
+    return torch.export.export(network, args, kwargs)
+
+
 def safe_in_pairs(program: ExportedProgram) -> ExportedProgram:
     """Weights that no x86 CPU's sums overflow on.
 

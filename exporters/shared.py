@@ -30,9 +30,7 @@ def share_vectors(path: Path) -> None:
     def pack_quantization(own: Any, _: Any) -> int:
         if own.details is not None:  # custom schemes: none that we write
             return int(plain_quantization(own, builder))
-        lows, highs, scales = (
-            vector(_array(values, np.float32), 4) for values in (own.min, own.max, own.scale)
-        )
+        lows, highs, scales = (vector(_array(values, np.float32), 4) for values in (own.min, own.max, own.scale))
         zeros = _array(own.zeroPoint, np.int64)
         key = b"" if zeros is None else zeros.tobytes()
         if key and key not in kept:

@@ -6,6 +6,7 @@ from torchao.quantization.pt2e.observer import MinMaxObserver, PerChannelMinMaxO
 from torchao.quantization.pt2e.quantizer import (
     QuantizationAnnotation,
     QuantizationSpec,
+    QuantizationSpecBase,
     Quantizer,
     SharedQuantizationSpec,
 )
@@ -51,12 +52,11 @@ class EdgeQuantizer(Quantizer):  # type: ignore[misc]  # torchao has no types
             _annotate(node, {next(inputs_of(node)): ACTIVATIONS, weight: WEIGHTS}, end)
         for node, end in found.pairs.items():
             _annotate(node, dict.fromkeys(inputs_of(node), ACTIVATIONS), end)
-        for node in found.joins:
+        for node, end in found.joins.items():
             first, *others = inputs_of(node)
             shared = SharedQuantizationSpec((first, node))
-            node.meta[ANNOTATION] = QuantizationAnnotation(
-                {first: ACTIVATIONS, **dict.fromkeys(others, shared)}, shared, _annotated=True
-            )
+            inputs = {first: ACTIVATIONS, **dict.fromkeys(others, shared)}
+            _annotate(node, inputs, end, shared)
         for node in found.movers:
             source = next(inputs_of(node))
             node.meta[ANNOTATION] = QuantizationAnnotation(
@@ -68,9 +68,11 @@ class EdgeQuantizer(Quantizer):  # type: ignore[misc]  # torchao has no types
         """Nothing to check: every annotation comes from one rule."""
 
 
-def _annotate(node: Node, inputs: dict[Node, QuantizationSpec], end: Node) -> None:
+def _annotate(
+    node: Node, inputs: dict[Node, QuantizationSpecBase], end: Node, output: QuantizationSpecBase = ACTIVATIONS
+) -> None:
     """Quantise a node's inputs, and the output of `end`, which may be the node itself."""
-    own = ACTIVATIONS if end is node else None
+    own = output if end is node else None
     node.meta[ANNOTATION] = QuantizationAnnotation(inputs, own, _annotated=True)
     if end is not node:
-        end.meta[ANNOTATION] = QuantizationAnnotation({}, ACTIVATIONS, _annotated=True)
+        end.meta[ANNOTATION] = QuantizationAnnotation({}, output, _annotated=True)

@@ -75,7 +75,7 @@ class Observer(Interpreter):
 def quantised_values(network: GraphModule, floats: frozenset[str] = frozenset()) -> list[Node]:
     """The nodes whose values have a range of their own, in the graph's order."""
     found: Regions = regions(network.graph, floats)
-    ends = set(found.layers.values()) | set(found.pairs.values()) | set(found.joins)
+    ends = set(found.layers.values()) | set(found.pairs.values()) | set(found.joins.values())
     read = {source for node in (*found.layers, *found.pairs) for source in inputs_of(node)}
     return [node for node in network.graph.nodes if node in ends | read and node not in found.movers]
 

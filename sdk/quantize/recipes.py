@@ -9,7 +9,7 @@ from torch.export import ExportedProgram
 from torch.fx import GraphModule
 
 from runtime_py.errors import SdkError
-from sdk.quantize.equalize import disparity, equalize, sites
+from sdk.quantize.equalize import Site, disparity, equalize, sites
 from sdk.quantize.network import network_of, stored
 from sdk.quantize.quantizer import EdgeQuantizer
 from sdk.quantize.ranges import Observer, clamp_to, drop_clamps, find_ranges, quantised_values
@@ -69,12 +69,7 @@ def quantised(
     network = network_of(program)
     seen = observed(network, samples, floats)
     if recipe.equalised:
-        uneven = [
-            site
-            for site in sites(network)
-            if site.layer.name not in floats
-            and max(disparity(seen.seen[site.layer]), disparity(seen.seen[site.curve])) > UNEVEN
-        ]
+        uneven = [site for site in sites(network) if _is_uneven(site, seen)]
         if not uneven:
             return None
         for site in uneven:
@@ -87,6 +82,13 @@ def quantised(
     if recipe.rounded:
         reround(found, weights, samples(OBSERVED))
     return found
+
+
+def _is_uneven(site: Site, seen: Observer) -> bool:
+    """Whether a value of the site needs it; both are quantised unless a layer beside them stays in float."""
+    values = [seen.seen.get(node) for node in (site.layer, site.curve)]
+    known = [value for value in values if value is not None]
+    return len(known) == len(values) and max(map(disparity, known)) > UNEVEN
 
 
 def observed(network: GraphModule, samples: Samples, floats: frozenset[str] = frozenset()) -> Observer:

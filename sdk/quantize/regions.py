@@ -60,8 +60,8 @@ class Regions:
     """Each weighted node that computes in integers, and the node whose output is quantised: itself, or its clamp."""
     pairs: dict[Node, Node]
     """Sums and products of two activations, likewise."""
-    joins: tuple[Node, ...]
-    """Concatenations, whose inputs and output share a scale."""
+    joins: dict[Node, Node]
+    """Concatenations, whose inputs and output share a scale, likewise."""
     movers: tuple[Node, ...]
     """Operators that share the scale of their input."""
 
@@ -90,15 +90,15 @@ def regions(graph: Graph, floats: frozenset[str] = frozenset()) -> Regions:
     layers = {node: _end(node) for node in inside if _weighted(node) and node.name not in floats}
     ends = set(layers.values())
     pairs: dict[Node, Node] = {}
-    joins: list[Node] = []
+    joins: dict[Node, Node] = {}
     movers: list[Node] = []
     for node in inside:  # inputs come before their users
         if node.target in PAIRS and _two_activations(node, ends):
             pairs[node] = _end(node)
             ends.add(pairs[node])
         elif node.target is aten.cat.default and all(arg in ends for arg in _inputs(node)):
-            joins.append(node)
-            ends.add(node)
+            joins[node] = _end(node)
+            ends.add(joins[node])
         elif node.target in SAME_SCALE and node.args[0] in ends:
             movers.append(node)
             ends.add(node)
@@ -106,7 +106,7 @@ def regions(graph: Graph, floats: frozenset[str] = frozenset()) -> Regions:
     return Regions(
         layers,
         pairs,
-        tuple(node for node in joins if node in wanted),
+        {node: end for node, end in joins.items() if node in wanted},
         tuple(node for node in movers if node in wanted),
     )
 
@@ -126,7 +126,7 @@ def _wanted(graph: Graph, computing: set[Node]) -> set[Node]:
     """Movers and joins that lead to something that computes in integers: others would be quantised for nothing."""
     wanted: set[Node] = set()
     for node in reversed(graph.nodes):
-        carries = node.target in SAME_SCALE or node.target is aten.cat.default
+        carries = node.target in SAME_SCALE or node.target in CLAMPS or node.target is aten.cat.default
         if node in computing or (carries and any(user in wanted for user in node.users)):
             wanted.add(node)
     return wanted
@@ -145,16 +145,14 @@ def _stored(node: Any) -> bool:
 
 
 def _end(node: Node) -> Node:
-    """The clamp behind a node, through a norm that will be folded, or the node itself."""
+    """The last of the clamps behind a node, through a norm that will be folded, or the node itself."""
     last = node
     while len(last.users) == 1:
         user = next(iter(last.users))
-        if user.target is aten.batch_norm.default and last.target in CONVOLUTIONS:
-            last = user
-        elif user.target in CLAMPS:
-            return user
-        else:
+        folded = user.target is aten.batch_norm.default and last.target in CONVOLUTIONS
+        if not folded and user.target not in CLAMPS:
             break
+        last = user
     return last
 
 
