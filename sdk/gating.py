@@ -101,7 +101,7 @@ def _with_accuracy(row: TargetResult, scored: "dict[str, EvalRow]", data: str, m
     )
     artifact = msgspec.structs.replace(row.artifact, accuracy=accuracy)
     unit = 1.0 if main == "psnr_db" else 100.0
-    if unit * accuracy.drop <= max_drop:
+    if unit * accuracy.drop <= max_drop + 1e-9:  # a drop of exactly as much is none too many
         return replace(row, artifact=artifact)
     error = AccuracyLost(
         f"{row.target} loses {unit * accuracy.drop:.2f} {'dB' if unit == 1.0 else 'points'} of {main} "

@@ -26,13 +26,18 @@ def key_of(program: "ExportedProgram", calibration: Calibrated, job: QuantizeJob
     for part in (
         hash_of(program.module(check_guards=False)),
         calibration.sha256,
-        msgspec.json.encode((job.precision, job.size, job.max_drop, job.max_size, job.max_float_macs)).decode(),
-        _signature(job.eval_data) if job.precision == "mixed" else "",
+        job.precision,
+        _limits(job) if job.precision == "mixed" else "",
         *(path.read_text(encoding="utf-8") for path in own),
         *(version(name) for name in ("torch", "nncf", "torchao")),
     ):
         digest.update(hashlib.sha256(part.encode()).digest())
     return digest.hexdigest()
+
+
+def _limits(job: QuantizeJob) -> str:
+    """What `mixed` has to reach, and on which data."""
+    return f"{job.max_drop} {job.max_size} {job.max_float_macs} {_signature(job.eval_data)}"
 
 
 def _signature(place: str) -> str:

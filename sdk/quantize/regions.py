@@ -29,8 +29,7 @@ SAME_SCALE = frozenset(
     {
         aten.max_pool2d.default, aten.upsample_nearest2d.vec, aten.upsample_nearest2d.default, aten.flatten.using_ints,
         aten.view.default, aten.reshape.default, aten.permute.default, aten.transpose.int, aten.slice.Tensor,
-        aten.squeeze.dim, aten.unsqueeze.default, aten.constant_pad_nd.default, aten.dropout.default,
-        aten.pixel_shuffle.default,
+        aten.squeeze.dim, aten.unsqueeze.default, aten.dropout.default, aten.pixel_shuffle.default,
     }
 )  # fmt: skip
 """Move integers about and leave their scale alone."""
