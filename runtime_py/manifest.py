@@ -28,9 +28,6 @@ class Tensor(Record, frozen=True, kw_only=True):
     shape: tuple[int, ...]
     dtype: str = "float32"
     layout: str = ""
-    scale: float | None = None
-    zero_point: int = 0
-    """Of integers that stand for real numbers: real = scale * (integer - zero_point)."""
 
 
 class Preprocessing(Record, frozen=True, kw_only=True):

@@ -15,11 +15,11 @@ from torch.fx import GraphModule
 from exporters.base import quiet
 from runtime_py.manifest import LayerError, Manifest, Quantization, Trial
 from sdk.quantize.calibration import Calibration
-from sdk.quantize.choice import keep_in_float, noise
+from sdk.quantize.choice import NoChoice, keep_in_float, noise
 from sdk.quantize.errors import Error, answer_error
 from sdk.quantize.network import network_of
 from sdk.quantize.ranges import find_ranges
-from sdk.quantize.recipes import REMEDIES, Recipe, Sample, observed, quantised
+from sdk.quantize.recipes import REMEDIES, Recipe, Sample, prepared, quantised
 from sdk.quantize.regions import layers_of
 from sdk.quantize.sensitivity import sensitivity
 
@@ -171,18 +171,27 @@ class _Quantising:
         reference = self._measure("fp32", None)
         whole = self._measure(str(start.recipe), start)
         self.progress.say("measuring each layer's sensitivity")
-        ranges = find_ranges(observed(self.exact, self._samples))
-        rows = sensitivity(self.exact, ranges, self.held[:SENSED], self.manifest, self.progress.tick)
-        best, drop = start, reference - whole
+        with torch.no_grad():
+            network, seen, _ = prepared(self.program, start.recipe, self._samples)
+        rows = sensitivity(network, find_ranges(seen), self.held[:SENSED], self.manifest, self.progress.tick)
+        best, least, chosen = start, reference - whole, len(self.trials) - 1
         total = sum(noise(row) for row in rows)
         for share in STEPS:
-            if drop <= limits.max_drop:
+            if least <= limits.max_drop:
                 break
-            floats = keep_in_float(rows, share * total, float_macs=limits.float_macs, float_bytes=limits.float_bytes)
+            try:
+                floats = keep_in_float(
+                    rows, share * total, float_macs=limits.float_macs, float_bytes=limits.float_bytes
+                )
+            except NoChoice as error:
+                self.progress.say(f"no more layers may stay in float: {error.given}")
+                break
             made = self._attempt(start.recipe, floats)
             assert made is not None  # the recipe has worked before
-            drop, best = reference - self._measure(f"{len(floats)} layers in float", made), made
-        self.trials[-1] = msgspec.structs.replace(self.trials[-1], chosen=True)  # that which was measured last
+            drop = reference - self._measure(f"{len(floats)} layers in float", made)
+            if drop < least:
+                best, least, chosen = made, drop, len(self.trials) - 1
+        self.trials[chosen] = msgspec.structs.replace(self.trials[chosen], chosen=True)
         return best, [_marked(row, best.floats) for row in rows]
 
     def _measure(self, name: str, attempt: _Attempt | None) -> float:
@@ -194,6 +203,8 @@ class _Quantising:
             value = self.score(network)
         else:
             value = 1.0 if attempt is None else 1.0 - attempt.error.content
+        if self.trials:
+            self.progress.say(f"{name}: drop {100 * (self.trials[0].score - value):.2f} points")
         seconds = time.monotonic() - started + (attempt.seconds if attempt else 0.0)
         self.trials.append(
             Trial(

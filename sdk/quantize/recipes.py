@@ -66,15 +66,9 @@ def quantised(
     Ranges are searched on OBSERVED samples; NNCF measures them, and corrects biases, on `count`. Raises
     BadActivations.
     """
-    network = network_of(program)
-    seen = observed(network, samples, floats)
-    if recipe.equalised:
-        uneven = [site for site in sites(network) if _is_uneven(site, seen)]
-        if not uneven:
-            return None
-        for site in uneven:
-            equalize(network, site, seen.seen[site.layer], seen.seen[site.curve])
-        seen = observed(network, samples, floats)
+    network, seen, changed = prepared(program, recipe, samples, floats)
+    if recipe.equalised and not changed:
+        return None
     weights = {node.name: stored(network, weight_node(node)).detach() for node in regions(network.graph, floats).layers}
     clamps = clamp_to(network, find_ranges(seen)) if recipe.searched else []
     found = _by_nncf(network, recipe, samples, count, floats, tick)
@@ -82,6 +76,20 @@ def quantised(
     if recipe.rounded:
         reround(found, weights, samples(OBSERVED))
     return found
+
+
+def prepared(
+    program: ExportedProgram, recipe: Recipe, samples: Samples, floats: frozenset[str] = frozenset()
+) -> tuple[GraphModule, Observer, bool]:
+    """The float network as the recipe quantises it, what was seen of its values, and whether any were equalised."""
+    network = network_of(program)
+    seen = observed(network, samples, floats)
+    uneven = [site for site in sites(network) if recipe.equalised and _is_uneven(site, seen)]
+    if not uneven:
+        return network, seen, False
+    for site in uneven:
+        equalize(network, site, seen.seen[site.layer], seen.seen[site.curve])
+    return network, observed(network, samples, floats), True
 
 
 def _is_uneven(site: Site, seen: Observer) -> bool:

@@ -1,0 +1,39 @@
+"""The graph that is quantised answers as the program that it was made of."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from sdk.quantize.network import MOST_TAPS, network_of
+from sdk.quantize.regions import layers_of
+
+
+class Wide(nn.Module):
+    """A depthwise convolution with a norm and an activation in place."""
+
+    def __init__(self, kernel: int, stride: int, bias: bool) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(6, 6, kernel, stride, kernel // 2, groups=6, bias=bias)
+        self.norm = nn.BatchNorm2d(6)
+        self.act = nn.ReLU6(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self.act(self.norm(self.conv(x)))
+        return found
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("size", [(13, 17), (16, 12)])
+@pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (5, 2), (7, 1), (7, 2), (9, 1), (11, 2)])
+def test_bands_answer_as_the_whole_kernel(kernel: int, stride: int, size: tuple[int, int], bias: bool) -> None:
+    torch.manual_seed(kernel * 10 + stride)
+    wide = Wide(kernel, stride, bias).eval()
+    nn.init.normal_(wide.norm.running_mean)  # type: ignore[arg-type]  # a norm that tracks has one
+    x = torch.randn(1, 6, *size)
+    network = network_of(torch.export.export(wide, (x,)))
+    with torch.no_grad():
+        torch.testing.assert_close(network(x), wide(x), rtol=1e-5, atol=1e-5)
+    layers = layers_of(network.graph)
+    assert all(layer.weights // 6 <= MOST_TAPS for layer in layers)
+    assert sum(layer.weights for layer in layers) == 6 * kernel**2
+    assert (len(layers) > 1) == (kernel**2 > MOST_TAPS)
