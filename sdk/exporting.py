@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from exporters import TARGETS, get_target
-from models_zoo.fetch import cache_folder
 from runtime_py.bundle import describe, write_bundle
 from runtime_py.errors import SdkError, missing_extra
 from runtime_py.manifest import Artifact, Failure, File, Manifest
-from sdk.gating import check_quality, gated, with_gate
+from sdk.gating import gated, with_gate
 from sdk.jobs import Answer, Job
 from sdk.pool import Chain, run_chains
 from sdk.progress import Progress
-from sdk.quantize.job import PROGRAM, SAMPLES, QuantizeJob
-from sdk.quantize.scheme import Scheme, check_scheme
+from sdk.quantising import PathLike, job_of, quantise, shrink_weights
+from sdk.quantize.scheme import check_scheme
 from sdk.results import ExportResult, TargetResult
 from sdk.source import Fetching, Source, Wishes
 from sdk.sources import find_source
@@ -30,9 +29,6 @@ if TYPE_CHECKING:
     from sdk.golden import Golden
 
 LONGEST_FIRST = ("executorch", "tflite", "coreml", "onnx", "openvino")
-PathLike = str | os.PathLike[str]
-NO_MANIFEST = Manifest(model="", inputs=(), outputs=())
-"""Until the network is captured."""
 
 
 def export(
@@ -74,7 +70,10 @@ def export(
     started, progress = time.monotonic(), progress or Progress()
     names = _targets(targets)
     scheme = check_scheme(precision, names)
-    quantising = _quantising(scheme, precision, locals())
+    quantising = job_of(
+        scheme, precision, calibration=calibration, images=images, size=calibration_size, eval_data=eval_data,
+        eval_images=eval_images, max_drop=max_drop, max_size=max_size, max_mac_share=max_mac_share,
+    )  # fmt: skip
     _check_installed()
     wishes = Wishes(
         weights, input_size, tuple(tuple(shape) for shape in inputs), tuple(labels),
@@ -90,10 +89,10 @@ def export(
         folder.mkdir()
         captured, golden, manifest = _prepare(source, folder, work, model)
         if quantising is not None:
-            golden, manifest = _quantise(quantising, golden, manifest, folder, work, progress)
+            golden, manifest = quantise(quantising, golden, manifest, folder, work, progress)
         elif scheme.quantised:
             progress.say(f"rounding weights: {scheme.what}")
-            golden, manifest = _shrink_weights(precision, captured, golden, manifest, folder, work)
+            golden, manifest = shrink_weights(precision, captured, golden, manifest, folder, work)
         chains = [_chain(target, precision, name, folder, work, manifest) for target in names]
         peak = run_chains(chains, work, jobs or _default_jobs(), progress.watch)
         rows = tuple(_row(chain) for chain in sorted(chains, key=lambda chain: list(TARGETS).index(chain.target)))
@@ -119,74 +118,6 @@ def _targets(targets: str | Sequence[str]) -> list[str]:
     for name in names:
         get_target(name)
     return sorted(set(names), key=LONGEST_FIRST.index)
-
-
-def _quantising(scheme: Scheme, precision: str, given: dict[str, Any]) -> QuantizeJob | None:
-    """What the quantising process will be asked; None where the precision needs none. Raises SdkError."""
-    if not scheme.calibrated:
-        if given["calibration"] is not None:
-            raise SdkError(f"--calibration with --precision {precision}", expected="none: nothing is calibrated")
-        return None
-    if given["calibration"] is None:
-        raise SdkError(
-            f"--precision {precision} without --calibration",
-            expected="a folder or .zip of images, a COCO json, or an .npz of arrays, like what the device will see",
-            hint="--calibration DIR; 300 samples are taken from it",
-        )
-
-    def path(key: str) -> str:
-        return str(Path(given[key]).resolve()) if given[key] is not None else ""
-
-    return QuantizeJob(
-        program="",
-        manifest=NO_MANIFEST,
-        precision=precision,
-        folder="",
-        data=path("calibration"),
-        images=path("images"),
-        size=given["calibration_size"],
-        eval_data=path("eval_data"),
-        eval_images=path("eval_images"),
-        max_drop=given["max_drop"] / 100,
-        max_size=given["max_size"],
-        max_float_macs=given["max_mac_share"],
-        threads=os.cpu_count() or 1,
-        cache=str(cache_folder() / "quantized"),
-    )
-
-
-def _quantise(
-    job: QuantizeJob, golden: "Golden", manifest: Manifest, folder: Path, work: Path, progress: Progress
-) -> "tuple[Golden, Manifest]":
-    """The canonical quantised program in place of the captured one, and the samples that prove what is made of it."""
-    from sdk.golden import quantised_golden, save_golden
-    from sdk.quantize.running import run
-
-    place = work / "quantising"
-    place.mkdir()
-    job = msgspec.structs.replace(job, program=str(work / "program.pt2"), manifest=manifest, folder=str(place))
-    record = run(job, progress.say, progress.count)
-    if not job.eval_data:  # which says more
-        check_quality(record)
-    golden = quantised_golden(golden, place / SAMPLES, place / PROGRAM, manifest)
-    save_golden(golden, folder / "golden.npz")
-    (work / "program.pt2").rename(work / "float.pt2")
-    (place / PROGRAM).rename(work / "program.pt2")
-    return golden, msgspec.structs.replace(manifest, quantization=record)
-
-
-def _shrink_weights(
-    precision: str, captured: "Captured", golden: "Golden", manifest: Manifest, folder: Path, work: Path
-) -> "tuple[Golden, Manifest]":
-    """The canonical program with small weights in place of the captured one. It takes no data, and some seconds."""
-    from sdk.golden import save_golden, with_quantised
-    from sdk.quantize.weights import write_small
-
-    (work / "program.pt2").rename(work / "float.pt2")
-    record = write_small(captured.program, precision, work / "program.pt2")
-    golden = with_quantised(golden, work / "program.pt2", manifest)
-    save_golden(golden, folder / "golden.npz")
-    return golden, msgspec.structs.replace(manifest, quantization=record)
 
 
 def _check_installed() -> None:

@@ -9,7 +9,7 @@ import msgspec
 
 from runtime_py.bundle import describe, write_bundle
 from runtime_py.errors import SdkError
-from runtime_py.manifest import Accuracy, File, Manifest, Quantization
+from runtime_py.manifest import Accuracy, File, Manifest, Quantization, Task
 from sdk.compare import AGREEMENT, QUALITY_DB
 from sdk.progress import Progress
 from sdk.results import TargetResult
@@ -41,12 +41,16 @@ def check_quality(record: Quantization) -> None:
         )
 
 
+def unit_of(task: Task) -> float:
+    """How a drop is given: points of a share, or dB."""
+    return 1.0 if task == "decode_video" else 100.0
+
+
 def with_gate(manifest: Manifest, max_drop: float) -> Manifest:
     """The manifest with its gate, which is given in points or dB and kept in shares of 1 or dB."""
     if manifest.quantization is None:
         return manifest
-    unit = 1.0 if manifest.task == "decode_video" else 100.0
-    record = msgspec.structs.replace(manifest.quantization, max_drop=max_drop / unit)
+    record = msgspec.structs.replace(manifest.quantization, max_drop=max_drop / unit_of(manifest.task))
     return msgspec.structs.replace(manifest, quantization=record)
 
 
