@@ -14,7 +14,8 @@ import torch
 from torch.fx import Graph, Node
 
 aten = torch.ops.aten
-
+IN_FLOAT = "computes_in_float"
+"""In a node's meta: its inputs and output stay as they are."""
 CONVOLUTIONS = frozenset({aten.conv2d.default, aten.conv2d.padding, aten.convolution.default})
 WEIGHTED = CONVOLUTIONS | {aten.linear.default}
 CLAMPS = frozenset(
@@ -92,7 +93,7 @@ def regions(graph: Graph, floats: frozenset[str] = frozenset()) -> Regions:
     joins: dict[Node, Node] = {}
     movers: list[Node] = []
     for node in inside:  # inputs come before their users
-        if node.target in PAIRS and _two_activations(node, ends):
+        if node.target in PAIRS and _two_activations(node, ends) and IN_FLOAT not in node.meta:
             pairs[node] = _end(node)
             ends.add(pairs[node])
         elif node.target is aten.cat.default and all(arg in ends for arg in _inputs(node)):
