@@ -231,8 +231,7 @@ def _network(manifest: Manifest) -> dict[str, Any]:
 
 def _tensor(plain: dict[str, Any]) -> str:
     shape = " x ".join(map(str, plain["shape"]))
-    scaled = "" if plain["scale"] is None else f"scale {plain['scale']:g}, zero {plain['zero_point']}"
-    return ", ".join(filter(None, (f"{shape} {plain['dtype']}", plain["layout"], scaled)))
+    return ", ".join(filter(None, (f"{shape} {plain['dtype']}", plain["layout"])))
 
 
 def _tools(manifest: Manifest) -> dict[str, Any]:
