@@ -5,8 +5,6 @@ Converters leak memory, crash and change global state, and proofs must start fro
 
 import os
 import sys
-import threading
-import time
 import traceback
 import warnings
 from collections.abc import Iterable
@@ -18,6 +16,7 @@ import msgspec
 from runtime_py.errors import SdkError
 from runtime_py.manifest import Artifact, Proof, Task
 from sdk.jobs import Answer, Job
+from sdk.parent import end_with_parent
 
 if TYPE_CHECKING:
     from runtime_py.engines import Engine
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Do one job; the answer is written beside its final name and renamed."""
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    end_with_parent()
     job_file, answer_file = map(Path, sys.argv[1:3])
     warnings.simplefilter("ignore")  # a converter's deprecations are not the user's business
     job = msgspec.json.decode(job_file.read_bytes(), type=Job)
@@ -43,13 +42,6 @@ def main() -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)  # some runtimes hang or crash in their exit handlers, after the answer is safe
-
-
-def _end_with(parent: int) -> None:
-    """End when the parent is gone, however it went, so that a killed export leaves no process behind."""
-    while os.getppid() == parent:
-        time.sleep(1.0)
-    os._exit(1)
 
 
 def _lower(job: Job) -> Answer:

@@ -5,7 +5,6 @@ Runtimes crash and change global state. Samples are read one by one, so that mem
 
 import os
 import sys
-import threading
 import time
 import traceback
 import warnings
@@ -18,6 +17,7 @@ import msgspec
 from runtime_py.errors import SdkError
 from sdk.evaluate.datasets import Sample
 from sdk.evaluate.messages import Answer, Done, EvalJob, Failed, Loaded, Unread
+from sdk.parent import end_with_parent
 
 if TYPE_CHECKING:
     from runtime_py.session import Session
@@ -27,7 +27,7 @@ Write = Callable[[msgspec.Struct], None]
 
 def main() -> None:
     """Answer a job; each line is on disk before the next sample is read."""
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    end_with_parent()
     warnings.simplefilter("ignore")  # a runtime's deprecations are not the user's business
     job = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=EvalJob)
     with open(sys.argv[2], "wb", buffering=0) as lines:
@@ -46,13 +46,6 @@ def main() -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)  # some runtimes hang or crash in their exit handlers, after the answers are safe
-
-
-def _end_with(parent: int) -> None:
-    """End when the parent is gone, however it went."""
-    while os.getppid() == parent:
-        time.sleep(1.0)
-    os._exit(1)
 
 
 def _answer_all(job: EvalJob, write: Write) -> None:

@@ -5,8 +5,6 @@ NNCF changes global state and holds what it measures; a process of its own gives
 
 import os
 import sys
-import threading
-import time
 import traceback
 import warnings
 from collections.abc import Callable
@@ -16,6 +14,7 @@ from typing import Any
 import msgspec
 
 from runtime_py.errors import SdkError
+from sdk.parent import end_with_parent
 from sdk.quantize.job import Counting, Message, Quantised, QuantizeJob, Refused, Saying
 
 Write = Callable[[Message], None]
@@ -23,7 +22,7 @@ Write = Callable[[Message], None]
 
 def main() -> None:
     """Do one job; each line is on disk before the next step."""
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    end_with_parent()
     warnings.simplefilter("ignore")  # a tool's deprecations are not the user's business
     job = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=QuantizeJob)
     with open(sys.argv[2], "wb", buffering=0) as lines:
@@ -42,13 +41,6 @@ def main() -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)  # some tools hang in their exit handlers, after the answer is safe
-
-
-def _end_with(parent: int) -> None:
-    """End when the parent is gone, however it went."""
-    while os.getppid() == parent:
-        time.sleep(1.0)
-    os._exit(1)
 
 
 def _quantise(job: QuantizeJob, write: Write) -> None:
