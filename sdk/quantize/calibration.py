@@ -77,13 +77,14 @@ class Calibration:
         if not 0 <= held < len(self):
             raise BadCalibration(f"{held} of {len(self)} samples held out", expected=f"0 to {len(self) - 1}")
         out = frozenset(evenly(range(len(self)), held))
-        return self._part([at for at in range(len(self)) if at not in out]), self._part(sorted(out))
+        return self.at([at for at in range(len(self)) if at not in out]), self.at(sorted(out))
 
     def part(self, count: int) -> "Calibration":
         """At most `count` of the samples, evenly spaced."""
-        return self._part(evenly(range(len(self)), count))
+        return self.at(evenly(range(len(self)), count))
 
-    def _part(self, places: list[int]) -> "Calibration":
+    def at(self, places: list[int]) -> "Calibration":
+        """The samples of these numbers, in this order."""
         samples, hashes = (self.samples[at] for at in places), (self.hashes[at] for at in places)
         return replace(self, samples=tuple(samples), hashes=tuple(hashes))
 

@@ -1,54 +1,82 @@
-"""Which layers stay float: the least costly set whose absence makes the answer good enough, as an exact small ILP."""
+"""Which operators stay float: the least costly set without which the answer is good enough, as an exact small ILP."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from runtime_py.errors import SdkError
-from runtime_py.manifest import LayerError
 
 FLOAT_BYTES = 3
 """What a weight in float32 takes more than one in int8."""
+TIE = 1e-4
+"""Of the whole cost: of two sets that cost the same, the smaller."""
 
 
 class NoChoice(SdkError):
-    """No set of layers satisfies the limits."""
+    """No set of operators satisfies the limits."""
 
     id = "no-mixed-choice"
 
 
-def noise(row: LayerError) -> float:
-    """Of the answer, in units of its energy."""
-    return float(10.0 ** (-row.quality_db / 10.0))
+@dataclass(frozen=True)
+class Operator:
+    """What may compute in float, and what it costs there. Sums, products and concatenations have no weights."""
+
+    name: str
+    macs: int
+    weights: int
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """The noise that one rounding puts into the answer, in units of its energy, and the operators that must all compute
+    in float to be rid of it: one, of its weights; of a value the one that gives it and all that read it."""
+
+    noise: float
+    operators: frozenset[str]
 
 
 def keep_in_float(
-    layers: Sequence[LayerError], budget: float, *, float_macs: float | None = None, float_bytes: int | None = None
+    roundings: Sequence[Rounding],
+    operators: Sequence[Operator],
+    budget: float,
+    *,
+    float_macs: float | None = None,
+    float_bytes: int | None = None,
 ) -> frozenset[str]:
-    """The names of the layers to keep: the fewest multiply-accumulates in float for which the others' noise, which
-    adds up (it is small and independent: Dong et al., 2020, arXiv:1911.03852, section 3.2), is within `budget`.
+    """The names of the operators to keep: the fewest multiply-accumulates in float for which the other roundings'
+    noise, which adds up (it is small and independent: Dong et al., 2020, arXiv:1911.03852, section 3.2), is within
+    `budget`.
 
     `float_macs` limits their share of all, `float_bytes` what their weights may take more. Solved exactly by HiGHS.
     Raises NoChoice.
     """
     from scipy.optimize import Bounds, LinearConstraint, milp
+    from scipy.sparse import csr_matrix, hstack
 
-    noises, macs, weights = (
-        np.array([value(row) for row in layers], float)
-        for value in (noise, lambda row: row.macs, lambda row: row.weights)
-    )
+    count, places = len(operators), {row.name: at for at, row in enumerate(operators)}
+    noises = np.array([row.noise for row in roundings], float)
+    macs, weights = (np.array([value(row) for row in operators], float) for value in (_macs, _weights))
     share = macs / macs.sum()
+    nothing = np.zeros(len(roundings))
+    # first a variable an operator (it is float), then one a rounding (it is gone).
     # in units of the budget: the solver's tolerance is absolute, 1e-6, and noises may be smaller than that
-    rules = [LinearConstraint(noises[None] / budget, lb=noises.sum() / budget - 1.0)]
+    rules = [LinearConstraint(np.append(np.zeros(count), noises / budget)[None], lb=noises.sum() / budget - 1.0)]
+    needs = [(at, places[name]) for at, row in enumerate(roundings) for name in sorted(row.operators)]
+    lines, ones = np.arange(len(needs)), np.ones(len(needs))
+    gone = csr_matrix((ones, (lines, [at for at, _ in needs])), shape=(len(needs), len(roundings)))
+    kept = csr_matrix((ones, (lines, [at for _, at in needs])), shape=(len(needs), count))
+    rules.append(LinearConstraint(hstack([kept, -gone], format="csr"), lb=0.0))
     if float_macs is not None:
-        rules.append(LinearConstraint(share[None], ub=float_macs))
+        rules.append(LinearConstraint(np.append(share, nothing)[None], ub=float_macs))
     if float_bytes is not None:
-        rules.append(LinearConstraint((FLOAT_BYTES * weights)[None], ub=float_bytes))
-    cost = share + 1e-4 / len(layers)  # of two sets that cost the same, the smaller
-    found = milp(cost, constraints=rules, integrality=np.ones(len(layers)), bounds=Bounds(0, 1))
+        rules.append(LinearConstraint(np.append(FLOAT_BYTES * weights, nothing)[None], ub=float_bytes))
+    whole = np.append(np.ones(count), nothing)  # a rounding is gone, or not, by its operators
+    found = milp(np.append(share + TIE / count, nothing), constraints=rules, integrality=whole, bounds=Bounds(0, 1))
     if not found.success:
         raise NoChoice(
-            f"no set of layers brings the noise from {noises.sum():.2e} to {budget:.2e}",
+            f"no set of operators brings the noise from {noises.sum():.2e} to {budget:.2e}",
             expected="; ".join(
                 f"{name} {limit}"
                 for name, limit in (("float MACs up to", float_macs), ("bytes up to", float_bytes))
@@ -56,4 +84,12 @@ def keep_in_float(
             ),
             hint="a larger --max-mac-share or --max-size, or a larger --max-drop",
         )
-    return frozenset(row.name for row, kept in zip(layers, found.x, strict=True) if kept > 0.5)
+    return frozenset(row.name for row, value in zip(operators, found.x, strict=False) if value > 0.5)
+
+
+def _macs(row: Operator) -> int:
+    return row.macs
+
+
+def _weights(row: Operator) -> int:
+    return row.weights

@@ -10,6 +10,8 @@ from torch import Tensor
 from runtime_py.manifest import Detect, Manifest
 
 CEILING_DB = 200.0
+LEAST = 1e-12
+"""Of a signal's energy: one of nothing has no noise in units of its own."""
 SEEN = 0.05
 """A detector's cells with a score over this say something; thousands of others say nothing, exactly enough."""
 SAME_BOX = 0.5
@@ -23,6 +25,16 @@ class Error:
     quality_db: float
     content: float
 
+    @property
+    def noise(self) -> float:
+        """The error's energy in units of the signal's."""
+        return float(10.0 ** (-self.quality_db / 10.0))
+
+    @classmethod
+    def of_noise(cls, noise: float, content: float) -> "Error":
+        """With the quality of a noise."""
+        return cls(decibels(noise), content)
+
 
 def answer_error(expected: Sequence[Tensor], found: Sequence[Tensor], manifest: Manifest) -> Error:
     """Of several samples' first outputs.
@@ -31,42 +43,44 @@ def answer_error(expected: Sequence[Tensor], found: Sequence[Tensor], manifest: 
     the boxes (in units of their own size, and weighted by their score), whichever is worse, and the share of cells
     with an object that lost it, or its class or place. Others: SQNR of the output, and no content.
     """
+    a, b = (torch.cat([part.reshape(1, -1) if part.dim() < 2 else part for part in side]) for side in (expected, found))
+    worst = torch.stack(noises(a.double(), b.double(), manifest)).max()  # NaN where any is
     if isinstance(manifest.postprocessing, Detect):
-        return _detector(torch.cat(list(expected)), torch.cat(list(found)))
-    a, b = (torch.cat([part.reshape(1, -1) for part in side]) for side in (expected, found))
-    if manifest.task != "classify":
-        return Error(sqnr_db(a, b), 0.0)
-    changed = (a.argmax(1) != b.argmax(1)).float().mean()
-    return Error(sqnr_db(a, b), float(changed))
+        return Error.of_noise(float(worst), _lost_objects(a, b))
+    changed = float((a.flatten(1).argmax(1) != b.flatten(1).argmax(1)).float().mean())
+    return Error.of_noise(float(worst), changed if manifest.task == "classify" else 0.0)
 
 
-def sqnr_db(expected: Tensor, found: Tensor) -> float:
-    """10 log10 of signal energy over error energy, at most 200."""
-    signal = float(expected.double().square().sum())
-    noise = float((expected.double() - found.double()).square().sum())
+def noises(expected: Tensor, found: Tensor, manifest: Manifest) -> list[Tensor]:
+    """Error energies of a first output in units of its signal's, with gradients: of a detector (n, 4 + classes, cells)
+    those of the scores and of the boxes (in units of their own size, and weighted by their score), of others that of
+    the whole."""
+    if not isinstance(manifest.postprocessing, Detect):
+        return [_noise(expected, found)]
+    best = expected[:, 4:].amax(1, keepdim=True)
+    size = expected[:, 2:4].prod(1, keepdim=True).clamp(min=1.0).sqrt()
+    moved = ((found[:, :4] - expected[:, :4]) / size * best).square().sum()
+    return [_noise(expected[:, 4:], found[:, 4:]), moved / (4.0 * best.square().sum()).clamp(min=LEAST)]
+
+
+def _noise(expected: Tensor, found: Tensor) -> Tensor:
+    return (found - expected).square().sum() / expected.square().sum().clamp(min=LEAST)
+
+
+def decibels(noise: float) -> float:
+    """Of an error's energy in units of its signal's, within CEILING_DB."""
     if not math.isfinite(noise):
         return -CEILING_DB
-    if noise == 0.0:
-        return CEILING_DB
-    return min(CEILING_DB, 10.0 * math.log10(signal / noise)) if signal > 0.0 else 0.0
+    return min(CEILING_DB, -10.0 * math.log10(noise)) if noise > 0.0 else CEILING_DB
 
 
-def _detector(expected: Tensor, found: Tensor) -> Error:
-    """Of (n, 4 + classes, cells)."""
-    scores, guessed = expected[:, 4:], found[:, 4:]
-    best, label = scores.max(1)
-    size = expected[:, 2:4].prod(1, keepdim=True).clamp(min=1.0).sqrt()
-    weight = best[:, None].expand(-1, 4, -1)
-    placed, moved = expected[:, :4] / size * weight, found[:, :4] / size * weight
-    reach = (size * 0 + 1.0) * weight  # a box's own size is the unit
-    noise = float((placed - moved).double().square().sum())
-    boxes = 10.0 * math.log10(float(reach.double().square().sum()) / noise) if noise > 0 else CEILING_DB
+def _lost_objects(expected: Tensor, found: Tensor) -> float:
+    """The share of cells with an object that lost it, its class or its place."""
+    best, label = expected[:, 4:].max(1)
     seen = best > SEEN
-    if not bool(seen.any()):
-        return Error(min(sqnr_db(scores, guessed), boxes), 0.0)
-    again, other = guessed.max(1)
+    again, other = found[:, 4:].max(1)
     kept = (other == label) & (again > SEEN / 2) & (_iou(expected[:, :4], found[:, :4]) > SAME_BOX)
-    return Error(min(sqnr_db(scores, guessed), boxes), float((seen & ~kept).sum() / seen.sum()))
+    return float((seen & ~kept).sum() / seen.sum().clamp(min=1))
 
 
 def _iou(a: Tensor, b: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """From a captured program and calibration data to the one quantised program that every target is lowered from."""
 
+import copy
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -15,22 +16,29 @@ from torch.fx import GraphModule
 from exporters.base import quiet
 from runtime_py.manifest import LayerError, Manifest, Quantization, Trial
 from sdk.quantize.calibration import Calibration
-from sdk.quantize.choice import NoChoice, keep_in_float, noise
+from sdk.quantize.choice import NoChoice, keep_in_float
 from sdk.quantize.errors import Error, answer_error
 from sdk.quantize.network import network_of
-from sdk.quantize.ranges import find_ranges
-from sdk.quantize.recipes import REMEDIES, Recipe, Sample, prepared, quantised
+from sdk.quantize.recipes import LEARNED, REMEDIES, TUNED, Prepared, Recipe, Sample, prepared, quantised
 from sdk.quantize.regions import layers_of
 from sdk.quantize.sensitivity import sensitivity
+from sdk.quantize.student import Student, take_over
+from sdk.quantize.tuning import Lesson, affordable, tune
 
 HELD = 16
 """Samples that nothing is calibrated on: remedies are judged on them."""
 TRIED = 64
 """Samples that remedies are tried with; those that are kept are calibrated on all."""
+LESSON, LONG_LESSON = 800, 2400
+"""Answers that a network is tuned on; the long one where they are worse than HARD_DB before."""
+ENOUGH_DB, HARD_DB = 25.0, 12.0
+"""From the first on nothing is tuned: a classifier's or a detector's metric no longer feels such noise."""
 SENSED = 6
-"""Of those, the ones that each layer's sensitivity is measured on."""
+"""Of the held samples, the ones that sensitivity is measured on."""
 STEPS = (0.5, 0.25, 0.125, 0.06)
-"""What `mixed` brings the layers' noise to, one after the other, until the answer is good enough."""
+"""What `mixed` brings the noise to, one after the other, until the answer is good enough."""
+MARGIN = 0.7
+"""Of the drop that `mixed` may leave: a runtime rounds a little differently."""
 Score = Callable[[Any], float]
 """The task's metric of a network in this process, a share of 1 (dB of a video decoder)."""
 
@@ -70,6 +78,12 @@ class _Attempt:
     error: Error
     seconds: float
     floats: frozenset[str] = frozenset()
+    tuned: bool = False
+
+    @property
+    def name(self) -> str:
+        """The recipe, and whether it was tuned."""
+        return f"{self.recipe}, tuned" if self.tuned else str(self.recipe)
 
 
 def quantise(
@@ -107,6 +121,7 @@ class _Quantising:
         self.expected = self._answers(self.exact)
         self.trials: list[Trial] = []
         self.recipes: list[Trial] = []
+        self.ready: dict[bool, Prepared] = {}
         self.macs = {layer.name: layer.macs for layer in layers_of(self.exact.graph)}
 
     def run(self, mixed: Limits | None) -> Made:
@@ -118,39 +133,54 @@ class _Quantising:
         return Made(best.network, record, self.held, self.expected, self._answers(best.network))
 
     def _best(self) -> _Attempt:
-        """Every remedy that brings the answers nearer, calibrated on all samples."""
+        """Every remedy that brings the answers nearer, on all samples in the end."""
         few = min(TRIED, len(self.fit))
+        learned = affordable(self.exact, LESSON) > 0
         best = self._attempt(Recipe(), count=few)
-        assert best is not None  # without remedies there is always something to do
         self._note(best)
         for remedy, title in REMEDIES.items():
-            made = self._attempt(replace(best.recipe, **{remedy: True}), count=few)
-            if made is None:
+            recipe = replace(best.recipe, **{remedy: True})
+            if learned and remedy in LEARNED:
+                continue
+            if recipe.equalised and not self._ready(recipe).equalised:
                 self.progress.say(f"{title}: nothing to do")
                 continue
-            gain = made.error.quality_db - best.error.quality_db
-            self.progress.say(f"{title}: {gain:+.1f} dB, {'kept' if gain > 0 else 'left out'}")
-            self._note(made)
-            best = made if gain > 0 else best
-        self.recipes = [msgspec.structs.replace(row, chosen=row.name == str(best.recipe)) for row in self.recipes]
-        return (self._attempt(best.recipe) or best) if few < len(self.fit) else best
+            best = self._better(best, self._attempt(recipe, count=few), title)
+        if not learned:
+            best = self._attempt(best.recipe) if few < len(self.fit) else best
+        if learned and best.error.quality_db < ENOUGH_DB:
+            answers = LESSON if best.error.quality_db > HARD_DB else LONG_LESSON
+            best = self._better(best, self._tuned(best, answers), TUNED)
+        self.recipes = [msgspec.structs.replace(row, chosen=row.name == best.name) for row in self.recipes]
+        return best
+
+    def _better(self, best: _Attempt, made: _Attempt, title: str) -> _Attempt:
+        gain = made.error.quality_db - best.error.quality_db
+        self.progress.say(f"{title}: {gain:+.1f} dB, {'kept' if gain > 0 else 'left out'}")
+        self._note(made)
+        return made if gain > 0 else best
 
     def _note(self, attempt: _Attempt) -> None:
         self.recipes.append(
             Trial(
-                name=str(attempt.recipe),
+                name=attempt.name,
                 metric="sqnr_db",
                 score=round(attempt.error.quality_db, 2),
                 seconds=round(attempt.seconds, 1),
             )
         )
 
-    def _attempt(
-        self, recipe: Recipe, floats: frozenset[str] = frozenset(), count: int | None = None
-    ) -> _Attempt | None:
-        kept = f", {len(floats)} layers in float" if floats else ""
-        self.progress.say(f"quantising: {recipe}{kept}")
+    def _ready(self, recipe: Recipe) -> Prepared:
+        """The float network for a recipe; made once."""
+        if recipe.equalised not in self.ready:
+            self.progress.say("looking at the network's values")
+            self.ready[recipe.equalised] = prepared(self.program, self._samples, equalised=recipe.equalised)
+        return self.ready[recipe.equalised]
+
+    def _attempt(self, recipe: Recipe, floats: frozenset[str] = frozenset(), count: int | None = None) -> _Attempt:
         started, ticks, count = time.monotonic(), 0, count or len(self.fit)
+        ready = self._ready(recipe)
+        self.progress.say(f"quantising: {recipe}{self._kept(floats)}")
 
         def tick() -> None:
             nonlocal ticks
@@ -158,41 +188,59 @@ class _Quantising:
             self.progress.tick(min(ticks, count), count)
 
         with quiet():
-            network = quantised(self.program, recipe, self._samples, count, floats, tick)
-        if network is None:
-            return None
-        error = answer_error(
-            [answer[0] for answer in self.expected], [answer[0] for answer in self._answers(network)], self.manifest
-        )
-        return _Attempt(recipe, network, error, time.monotonic() - started, floats)
+            network = quantised(ready, recipe, self._samples, count, floats, tick)
+        return _Attempt(recipe, network, self._error(network), time.monotonic() - started, floats)
+
+    def _tuned(self, start: _Attempt, answers: int) -> _Attempt:
+        """Taught to answer as the float network; the start where nothing came of it."""
+        started, ready, network = time.monotonic(), self._ready(start.recipe), copy.deepcopy(start.network)
+        answers = affordable(self.exact, answers)
+        self.progress.say(f"tuning on {answers:,} answers of the float network")
+        student = Student(network, ready.weights())
+        lesson = Lesson(self._read, len(self.fit), self.manifest)
+        if tune(student, ready.network, lesson, answers, self.progress.tick):
+            student.write()
+        seconds = time.monotonic() - started
+        return replace(start, network=network, error=self._error(network), seconds=seconds, tuned=True)
+
+    def _error(self, network: GraphModule) -> Error:
+        found = self._answers(network)
+        return answer_error([answer[0] for answer in self.expected], [answer[0] for answer in found], self.manifest)
 
     def _mix(self, start: _Attempt, limits: Limits) -> tuple[_Attempt, list[LayerError]]:
         """Remedies that keep all in integers come first: `start` is the best of them."""
         reference = self._measure("fp32", None)
-        whole = self._measure(str(start.recipe), start)
-        self.progress.say("measuring each layer's sensitivity")
-        with torch.no_grad():
-            network, seen, _ = prepared(self.program, start.recipe, self._samples)
-        rows = sensitivity(network, find_ranges(seen), self.held[:SENSED], self.manifest, self.progress.tick)
+        whole = self._measure(start.name, start)
+        self.progress.say("measuring what each rounding does to the answer")
+        ready = self._ready(start.recipe)
+        student = Student(copy.deepcopy(start.network), ready.weights())
+        found = sensitivity(student, ready.network, self.held[:SENSED], self.manifest, self.progress.tick)
         best, least, chosen = start, reference - whole, len(self.trials) - 1
-        total = sum(noise(row) for row in rows)
+        total = sum(rounding.noise for rounding in found.roundings)
         for share in STEPS:
-            if least <= limits.max_drop:
+            if least <= MARGIN * limits.max_drop:
                 break
             try:
                 floats = keep_in_float(
-                    rows, share * total, float_macs=limits.float_macs, float_bytes=limits.float_bytes
-                )
+                    found.roundings, found.operators, share * total,
+                    float_macs=limits.float_macs, float_bytes=limits.float_bytes,
+                )  # fmt: skip
             except NoChoice as error:
                 self.progress.say(f"no more layers may stay in float: {error.given}")
                 break
-            made = self._attempt(start.recipe, floats)
-            assert made is not None  # the recipe has worked before
-            drop = reference - self._measure(f"{len(floats)} layers in float", made)
+            made = self._attempt(start.recipe, floats, count=min(TRIED, len(self.fit)))
+            if start.tuned:
+                take_over(made.network, student)
+                made = self._tuned(made, LESSON)
+            drop = reference - self._measure(self._kept(floats).removeprefix(", "), made)
             if drop < least:
                 best, least, chosen = made, drop, len(self.trials) - 1
         self.trials[chosen] = msgspec.structs.replace(self.trials[chosen], chosen=True)
-        return best, [_marked(row, best.floats) for row in rows]
+        return best, [_marked(row, best.floats) for row in found.rows]
+
+    def _kept(self, floats: frozenset[str]) -> str:
+        layers = len(floats & self.macs.keys())
+        return f", {layers} layers in float" if floats else ""
 
     def _measure(self, name: str, attempt: _Attempt | None) -> float:
         """The metric of an attempt (None: the float network), kept as a trial."""
@@ -232,7 +280,7 @@ class _Quantising:
             scheme=scheme,
             program_sha256="",
             calibration=self.calibration.record,
-            ranges=str(best.recipe),
+            ranges=best.name,
             sqnr_db=round(best.error.quality_db, 2),
             agreement=1.0 - best.error.content if self.manifest.task in ("classify", "detect") else None,
             trials=(*self.recipes, *self.trials),
@@ -247,6 +295,10 @@ class _Quantising:
         """`count` of those to calibrate on, evenly spread: data are sorted, often by class."""
         return (self._sample(arrays) for arrays in self.fit.part(count))
 
+    def _read(self, places: list[int]) -> list[Sample]:
+        """Those of these numbers."""
+        return [self._sample(arrays) for arrays in self.fit.at(places)]
+
     def _answers(self, network: GraphModule) -> list[list[Tensor]]:
         with torch.no_grad():
             return [torch.utils._pytree.tree_leaves(network(*sample)) for sample in self.held]
@@ -254,5 +306,5 @@ class _Quantising:
 
 def _marked(row: LayerError, floats: frozenset[str]) -> LayerError:
     kept = row.name in floats
-    why = f"alone it costs {row.quality_db:.1f} dB and {100 * row.content:.2f} % of the answers" if kept else ""
-    return msgspec.structs.replace(row, kept=kept, why=why)
+    why = f"alone it leaves {row.quality_db:.1f} dB and changes {100 * row.content:.2f} % of the answers"
+    return msgspec.structs.replace(row, kept=kept, why=why if kept else "")

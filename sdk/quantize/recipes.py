@@ -1,5 +1,6 @@
 """The ways to quantise that are tried on every network; what answers best on unseen samples is kept."""
 
+import copy
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -51,45 +52,62 @@ REMEDIES = {
     "rounded": "weights rounded",
 }
 """In the order in which they are tried: each is kept where it brings the answers nearer."""
+LEARNED = frozenset({"corrected", "rounded"})
+"""Those that tuning does better, together with the ranges; they are for networks that are too large to be tuned."""
+TUNED = "ranges, weights and biases tuned"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The float network as a recipe quantises it, the best range of each of its values by name, and whether any value's
+    channels were equalised."""
+
+    network: GraphModule
+    ranges: dict[str, tuple[float, float]]
+    equalised: bool
+
+    def weights(self) -> dict[str, Tensor]:
+        """By their layer's name."""
+        layers = regions(self.network.graph).layers
+        return {node.name: stored(self.network, weight_node(node)).detach() for node in layers}
 
 
 def quantised(
-    program: ExportedProgram,
+    ready: Prepared,
     recipe: Recipe,
     samples: Samples,
     count: int,
     floats: frozenset[str] = frozenset(),
     tick: Callable[[], None] = lambda: None,
-) -> GraphModule | None:
-    """The program's graph with quantised weights and activations; None where the recipe has nothing to do.
+) -> GraphModule:
+    """A network's graph with quantised weights and activations, but for the operators named in `floats`.
 
-    Ranges are searched on OBSERVED samples; NNCF measures them, and corrects biases, on `count`. Raises
-    BadActivations.
+    NNCF measures ranges, inside those that were searched, and corrects biases on `count` samples.
     """
-    network, seen, changed = prepared(program, recipe, samples, floats)
-    if recipe.equalised and not changed:
-        return None
-    weights = {node.name: stored(network, weight_node(node)).detach() for node in regions(network.graph, floats).layers}
-    clamps = clamp_to(network, find_ranges(seen)) if recipe.searched else []
+    network = copy.deepcopy(ready.network)
+    own = {node.name for node in quantised_values(network, floats)}
+    ranges = {name: bounds for name, bounds in ready.ranges.items() if name in own}
+    clamps = clamp_to(network, ranges) if recipe.searched else []
     found = _by_nncf(network, recipe, samples, count, floats, tick)
     drop_clamps(found, clamps)
     if recipe.rounded:
-        reround(found, weights, samples(OBSERVED))
+        reround(found, ready.weights(), samples(OBSERVED))
     return found
 
 
-def prepared(
-    program: ExportedProgram, recipe: Recipe, samples: Samples, floats: frozenset[str] = frozenset()
-) -> tuple[GraphModule, Observer, bool]:
-    """The float network as the recipe quantises it, what was seen of its values, and whether any were equalised."""
+def prepared(program: ExportedProgram, samples: Samples, *, equalised: bool) -> Prepared:
+    """The float network, its channels equalised where that is wished and where a value needs it.
+
+    Ranges are searched on OBSERVED samples. Raises BadActivations.
+    """
     network = network_of(program)
-    seen = observed(network, samples, floats)
-    uneven = [site for site in sites(network) if recipe.equalised and _is_uneven(site, seen)]
-    if not uneven:
-        return network, seen, False
+    seen = observed(network, samples)
+    uneven = [site for site in sites(network) if equalised and _is_uneven(site, seen)]
     for site in uneven:
         equalize(network, site, seen.seen[site.layer], seen.seen[site.curve])
-    return network, observed(network, samples, floats), True
+    if uneven:
+        seen = observed(network, samples)
+    return Prepared(network, find_ranges(seen), bool(uneven))
 
 
 def _is_uneven(site: Site, seen: Observer) -> bool:
@@ -99,9 +117,9 @@ def _is_uneven(site: Site, seen: Observer) -> bool:
     return len(known) == len(values) and max(map(disparity, known)) > UNEVEN
 
 
-def observed(network: GraphModule, samples: Samples, floats: frozenset[str] = frozenset()) -> Observer:
-    """The extremes, and some numbers, of every value that will be quantised. Raises BadActivations."""
-    observer = Observer(network, quantised_values(network, floats))
+def observed(network: GraphModule, samples: Samples) -> Observer:
+    """The extremes, and some numbers, of every value that may be quantised. Raises BadActivations."""
+    observer = Observer(network, quantised_values(network))
     with torch.no_grad():
         for sample in samples(OBSERVED):
             observer.run(*sample)

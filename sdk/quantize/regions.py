@@ -84,7 +84,7 @@ def macs(node: Node) -> int:
 
 
 def regions(graph: Graph, floats: frozenset[str] = frozenset()) -> Regions:
-    """What is quantised where the layers named in `floats` are not."""
+    """What is quantised where the layers, pairs and joins named in `floats` are not."""
     tail = _tail(graph)
     inside = [node for node in graph.nodes if node.op == "call_function" and node not in tail]
     layers = {node: _end(node) for node in inside if _weighted(node) and node.name not in floats}
@@ -93,6 +93,8 @@ def regions(graph: Graph, floats: frozenset[str] = frozenset()) -> Regions:
     joins: dict[Node, Node] = {}
     movers: list[Node] = []
     for node in inside:  # inputs come before their users
+        if node.name in floats:
+            continue
         if node.target in PAIRS and _two_activations(node, ends) and IN_FLOAT not in node.meta:
             pairs[node] = _end(node)
             ends.add(pairs[node])

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from runtime_py.manifest import Classify, Detect, Manifest, Postprocessing, Task
 from runtime_py.manifest import Tensor as Spec
-from sdk.quantize.errors import CEILING_DB, answer_error, sqnr_db
+from sdk.quantize.errors import CEILING_DB, answer_error, decibels, noises
 
 
 def manifest(task: Task, post: Postprocessing | None) -> Manifest:
@@ -21,16 +21,25 @@ BOXES = manifest("detect", Detect(output="x"))
 
 
 @pytest.mark.parametrize("share", [1.0, 0.1, 1e-3])
-def test_sqnr_is_that_of_the_shares(share: float) -> None:
-    x = torch.randn(1000, generator=torch.Generator().manual_seed(0))
-    assert sqnr_db(x, x * (1 + share)) == pytest.approx(-20 * math.log10(share), abs=0.01)
+def test_quality_is_that_of_the_shares(share: float) -> None:
+    x = torch.randn(1, 1000, generator=torch.Generator().manual_seed(0))
+    assert answer_error([x], [x * (1 + share)], CLASSES).quality_db == pytest.approx(-20 * math.log10(share), abs=0.01)
 
 
-def test_sqnr_has_bounds() -> None:
-    x = torch.ones(4)
-    assert sqnr_db(x, x) == CEILING_DB
-    assert sqnr_db(x, torch.full((4,), float("nan"))) == sqnr_db(x, torch.full((4,), float("inf"))) == -CEILING_DB
-    assert sqnr_db(torch.zeros(4), x) == 0.0
+def test_quality_has_bounds() -> None:
+    x = torch.ones(1, 4)
+    assert answer_error([x], [x], CLASSES).quality_db == CEILING_DB
+    for lost in (float("nan"), float("inf")):
+        assert answer_error([x], [torch.full((1, 4), lost)], CLASSES).quality_db == -CEILING_DB
+    assert decibels(0.0) == CEILING_DB
+
+
+def test_gradients_lead_to_the_expected_answer() -> None:
+    found = (SEEN + 0.05).requires_grad_()
+    torch.stack(noises(SEEN, found, BOXES)).sum().backward()  # type: ignore[no-untyped-call]  # torch's
+    assert found.grad is not None
+    assert bool((found.grad[:, 4:] > 0).all()), "all scores are too high"
+    assert bool((found.grad[0, :4, 0] > 0).all()), "and so is the seen box"
 
 
 def test_a_classifiers_content_is_the_share_of_other_best_classes() -> None:

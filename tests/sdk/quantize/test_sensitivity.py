@@ -1,16 +1,14 @@
-"""One layer at a time: the one that was made to suffer must be the worst."""
+"""One rounding at a time: the layer that was made to suffer must be the worst."""
 
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.fx import GraphModule
 
 from runtime_py.manifest import Classify, Manifest
 from runtime_py.manifest import Tensor as Spec
-from sdk.quantize.network import network_of
-from sdk.quantize.ranges import find_ranges
-from sdk.quantize.recipes import observed
-from sdk.quantize.sensitivity import sensitivity
+from sdk.quantize.recipes import Recipe, prepared, quantised
+from sdk.quantize.sensitivity import Sensitivity, sensitivity
+from sdk.quantize.student import Student
 
 MANIFEST = Manifest(
     model="net", task="classify", inputs=(Spec(name="x", shape=(1, 3, 8, 8)),),
@@ -32,9 +30,9 @@ class Chain(nn.Module):
         return answer
 
 
-def network(widened: int | None) -> GraphModule:
-    """`widened`: the layer whose weights of one input are huge, and that input always 0. In float it says nothing;
-    in integers it takes all levels."""
+def measured(widened: int | None, told: list[tuple[int, int]]) -> Sensitivity:
+    """Of a network quantised by the extremes. `widened`: the layer whose weights of one input are huge, and that input
+    always 0. In float it says nothing; in integers it takes all levels."""
     torch.manual_seed(0)
     module = Chain()
     if widened is not None:
@@ -46,7 +44,9 @@ def network(widened: int | None) -> GraphModule:
             before.weight[0] = 0.0
             before.bias[0] = 0.0
             own.weight[:, 0] = 1000.0
-    return network_of(torch.export.export(module.eval(), (torch.randn(1, 3, 8, 8),)))
+    ready = prepared(torch.export.export(module.eval(), (torch.randn(1, 3, 8, 8),)), samples, equalised=False)
+    student = Student(quantised(ready, Recipe(), samples, 8), ready.weights())
+    return sensitivity(student, ready.network, samples(8), MANIFEST, lambda *at: told.append(at))
 
 
 def samples(count: int) -> list[tuple[Tensor]]:
@@ -54,13 +54,15 @@ def samples(count: int) -> list[tuple[Tensor]]:
     return [(torch.randn(1, 3, 8, 8, generator=generator),) for _ in range(min(count, 8))]
 
 
+LAYERS = ["layers.0", "layers.2", "layers.4", "layers.6", "answer"]
+
+
 @pytest.mark.parametrize("widened", [1, 2, 3])
 def test_the_layer_that_was_widened_is_the_worst(widened: int) -> None:
-    graph = network(widened)
     told: list[tuple[int, int]] = []
-    rows = sensitivity(graph, find_ranges(observed(graph, samples)), samples(8), MANIFEST, lambda *at: told.append(at))
-    assert [row.module for row in rows] == ["layers.0", "layers.2", "layers.4", "layers.6", "answer"]
-    assert told == [(index, 5) for index in range(5)]
+    rows = [row for row in measured(widened, told).rows if row.weights]
+    assert [row.module for row in rows] == LAYERS
+    assert told == [(index, len(told)) for index in range(len(told))]
     worst = min(rows, key=lambda row: row.quality_db)
     assert worst.module == f"layers.{2 * widened}"
     others = [row.quality_db for row in rows if row is not worst]
@@ -69,8 +71,16 @@ def test_the_layer_that_was_widened_is_the_worst(widened: int) -> None:
 
 
 def test_an_even_network_loses_little_anywhere() -> None:
-    graph = network(None)
-    rows = sensitivity(graph, find_ranges(observed(graph, samples)), samples(8), MANIFEST, lambda *_: None)
-    assert min(row.quality_db for row in rows) > 25.0, "a layer's three roundings of 8 bits, two bits of them unused"
-    assert [row.weights for row in rows] == [216, 576, 576, 64, 512]
-    assert [row.macs for row in rows] == [216 * 64, 576 * 64, 576 * 64, 64 * 64, 512]
+    rows = measured(None, []).rows
+    assert min(row.quality_db for row in rows) > 25.0, "roundings of 8 bits, two bits of them unused"
+    layers = [row for row in rows if row.weights]
+    assert [row.weights for row in layers] == [216, 576, 576, 64, 512]
+    assert [row.macs for row in layers] == [216 * 64, 576 * 64, 576 * 64, 64 * 64, 512]
+
+
+def test_values_that_no_layer_gives_have_rows_of_their_own() -> None:
+    found = measured(None, [])
+    assert next(row.name for row in found.rows if not row.weights) == "x", "the input"
+    assert {row.name for row in found.operators} >= {"conv2d", "conv2d_1", "linear"}
+    between = frozenset({"conv2d", "conv2d_1"})
+    assert between in {row.operators for row in found.roundings}, "the value between two layers needs both in float"
