@@ -18,7 +18,7 @@ help:
 	@echo "make demo    export $(MODEL) to five targets, prove each, run it on two photos"
 	@echo "make test    ruff, mypy, import rules, then pytest"
 	@echo "make lint    the same without pytest"
-	@echo "make matrix  every network to every target, into docs/matrix.md; goes on where it stopped"
+	@echo "make matrix  every network to every target (w8a8: one a family), into docs/matrix.md; goes on where it stopped"
 	@echo "make bench   the numbers of the README, measured here"
 	@echo "make clean   remove runs, builds and caches; $(VENV) stays"
 	@echo "Each makes $(VENV) first, from requirements.lock. Another interpreter: make PYTHON=/path/to/python3.11 demo"

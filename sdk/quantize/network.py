@@ -9,6 +9,7 @@ from torch.export import ExportedProgram
 from torch.fx import GraphModule, Node
 from torchao.quantization.pt2e.utils import _fuse_conv_bn_
 
+from exporters.frames import fold_time
 from sdk.quantize.regions import IN_FLOAT
 
 aten = torch.ops.aten
@@ -31,6 +32,8 @@ MOST_TAPS = 25
 
 def network_of(program: ExportedProgram) -> GraphModule:
     """A graph of its own: what follows changes it in place, and the program stays as it is."""
+    if any(node.target is aten.conv3d.default for node in program.graph.nodes):
+        program = fold_time(program)  # no runtime has integer kernels in three dimensions
     network: GraphModule = program.module(check_guards=False)
     _fuse_conv_bn_(network)
     for node in network.graph.nodes:

@@ -19,7 +19,17 @@ from sdk.quantize.calibration import Calibration
 from sdk.quantize.choice import NoChoice, keep_in_float
 from sdk.quantize.errors import Error, answer_error
 from sdk.quantize.network import network_of
-from sdk.quantize.recipes import LEARNED, REMEDIES, TUNED, Prepared, Recipe, Sample, prepared, quantised
+from sdk.quantize.recipes import (
+    LEARNED,
+    REMEDIES,
+    TUNED,
+    NothingToQuantise,
+    Prepared,
+    Recipe,
+    Sample,
+    prepared,
+    quantised,
+)
 from sdk.quantize.regions import layers_of
 from sdk.quantize.sensitivity import sensitivity
 from sdk.quantize.student import Student, take_over
@@ -29,7 +39,7 @@ HELD = 16
 """Samples that nothing is calibrated on: remedies are judged on them."""
 TRIED = 64
 """Samples that remedies are tried with; those that are kept are calibrated on all."""
-LESSON, LONG_LESSON = 800, 2400
+LESSON, LONG_LESSON = 800, 1600
 """Answers that a network is tuned on; the long one where they are worse than HARD_DB before."""
 ENOUGH_DB, HARD_DB = 25.0, 12.0
 """From the first on nothing is tuned: a classifier's or a detector's metric no longer feels such noise."""
@@ -123,6 +133,12 @@ class _Quantising:
         self.recipes: list[Trial] = []
         self.ready: dict[bool, Prepared] = {}
         self.macs = {layer.name: layer.macs for layer in layers_of(self.exact.graph)}
+        if not self.macs:
+            raise NothingToQuantise(
+                f"{manifest.model} has no layer that computes in integers",
+                expected="two-dimensional convolutions, or linear layers",
+                hint="--precision fp16, or w8 for weights alone",
+            )
 
     def run(self, mixed: Limits | None) -> Made:
         best = self._best()

@@ -32,6 +32,12 @@ class BadActivations(SdkError):
     id = "bad-activations"
 
 
+class NothingToQuantise(SdkError):
+    """A network without a layer whose weights could be integers."""
+
+    id = "nothing-to-quantise"
+
+
 @dataclass(frozen=True)
 class Recipe:
     """Which remedies are applied; with none, ranges are the extremes that were seen."""

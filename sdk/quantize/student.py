@@ -36,10 +36,10 @@ class Batched(Interpreter):
 
     def run_node(self, n: Node) -> Any:
         """With the batch's own size where the graph says one."""
-        if n.target in SHAPED:
+        if n.target in SHAPED and _of_one_sample(n):
             args, kwargs = self.fetch_args_kwargs_from_env(n)
-            x, (first, *others), *rest = args
-            value = self.call_function(n.target, (x, [x.shape[0] if first == 1 else first, *others], *rest), kwargs)
+            x, (_, *others), *rest = args
+            value = self.call_function(n.target, (x, [x.shape[0], *others], *rest), kwargs)
         else:
             value = super().run_node(n)
         if n.name in self._kept:
@@ -164,6 +164,13 @@ class Student(Batched):
     def write(self) -> None:
         """Put what was learned into the network, in place."""
         take_over(self.network, self)
+
+
+def _of_one_sample(node: Node) -> bool:
+    """Whether an operator's first axis, before and behind, is that of the samples."""
+    source: Any = node.args[0]
+    size: Any = node.args[1]
+    return "val" in source.meta and source.meta["val"].shape[:1] == (1,) and size[0] == 1
 
 
 def take_over(network: GraphModule, student: Student) -> None:

@@ -23,10 +23,10 @@ from torch import Tensor
 from torch.export import ExportedProgram
 from torch.fx import GraphModule, Node
 
-from runtime_py.errors import SdkError
 from runtime_py.manifest import Quantization
 from sdk.programs import save_program
 from sdk.quantize.network import network_of, stored
+from sdk.quantize.recipes import NothingToQuantise
 from sdk.quantize.regions import layers_of, weight_node
 from sdk.quantize.result import hash_of
 from sdk.quantize.scheme import SCHEMES
@@ -39,12 +39,6 @@ SMALLEST_GROUP = 16
 SHRUNK = tuple(0.98 - 0.02 * step for step in range(20))
 """What a 4-bit scale is tried at, of the one that reaches the largest weight: cutting that off a little rounds all
 others finer. In 4 bits that is worth 2 dB of MCUNet's answer, in 8 bits nothing."""
-
-
-class NothingToQuantise(SdkError):
-    """A network without a layer whose weights could be integers."""
-
-    id = "nothing-to-quantise"
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,9 @@ from exporters import TARGETS, load_exporter
 from exporters.base import Lowered, Options
 from runtime_py.bundle import describe
 from sdk.compare import sqnr_db
+from sdk.quantize.recipes import NothingToQuantise
 from sdk.quantize.scheme import CannotTake, check_scheme
-from sdk.quantize.weights import NothingToQuantise, rounded, with_small_weights
+from sdk.quantize.weights import rounded, with_small_weights
 
 SHAPE = (1, 3, 32, 32)
 
