@@ -16,7 +16,7 @@ from torch.fx import GraphModule
 from exporters.base import quiet
 from runtime_py.manifest import LayerError, Manifest, Quantization, Trial
 from sdk.quantize.calibration import Calibration
-from sdk.quantize.choice import NoChoice, keep_in_float
+from sdk.quantize.choice import FLOAT_BYTES, NoChoice, keep_in_float
 from sdk.quantize.errors import Error, answer_error
 from sdk.quantize.network import network_of
 from sdk.quantize.recipes import (
@@ -276,6 +276,7 @@ class _Quantising:
                 metric=self._metric(),
                 score=round(value, 6),
                 drop=round(self.trials[0].score - value, 6) if self.trials else 0.0,
+                bytes=self._bytes(attempt),
                 int8_macs=0.0 if attempt is None else self._int8_macs(attempt.floats),
                 seconds=round(seconds, 1),
             )
@@ -286,6 +287,14 @@ class _Quantising:
         from sdk.evaluate.results import MAIN
 
         return MAIN[self.manifest.task] if self.score is not None else "agreement"
+
+    def _bytes(self, attempt: _Attempt | None) -> int:
+        """What the parameters take, without any file's own."""
+        whole = 4 * int(sum(tensor.numel() for tensor in self.program.state_dict.values()))
+        if attempt is None:
+            return whole
+        layers = layers_of(self.exact.graph)
+        return whole - FLOAT_BYTES * sum(layer.weights for layer in layers if layer.name not in attempt.floats)
 
     def _int8_macs(self, floats: frozenset[str]) -> float:
         total = sum(self.macs.values())

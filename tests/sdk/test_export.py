@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import runtime_py
 import sdk
@@ -182,20 +183,19 @@ def test_errors_of_the_command_line_have_no_traceback(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_an_interrupt_leaves_nothing_and_no_process(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("precision", "during"), [("fp32", "lowering"), ("w8a8", "quantising")])
+def test_an_interrupt_leaves_nothing_and_no_process(tmp_path: Path, precision: str, during: str) -> None:
     import psutil
 
-    command = [
-        sys.executable,
-        "-m",
-        "sdk",
-        "export",
-        "mobilenetv4_conv_small",
-        "-t",
-        "executorch",
-        "--out",
-        str(tmp_path),
-    ]
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    photos.mkdir()
+    out.mkdir()
+    rng = np.random.default_rng(0)
+    for index in range(16):
+        Image.fromarray(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(photos / f"{index}.png")
+    command = [sys.executable, "-m", "sdk", "export", "mobilenetv4_conv_small", "-t", "executorch"]
+    command += ["--precision", precision, "--out", str(out)]
+    command += ["--calibration", str(photos)] if precision == "w8a8" else []
     ignored = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs inherit SIG_IGN
     try:
         process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
@@ -203,13 +203,13 @@ def test_an_interrupt_leaves_nothing_and_no_process(tmp_path: Path) -> None:
         signal.signal(signal.SIGINT, ignored)
     assert process.stderr is not None
     for line in process.stderr:
-        if "lowering" in line:
+        if during in line:
             break
     time.sleep(1.0)
     children = psutil.Process(process.pid).children(recursive=True)
     assert children
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=60) == 130
-    assert list(tmp_path.iterdir()) == []
+    assert list(out.iterdir()) == []
     _, alive = psutil.wait_procs(children, timeout=10)
     assert alive == []
