@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
 TITLE = "Core ML"
+UNLISTED = "executorch_debug_handle_mapping.json"
+"""What coremltools leaves in a package made of an exported program: its manifest does not list it, nothing reads it."""
 
 
 class CoreML:
@@ -62,6 +64,7 @@ class CoreML:
                     skip_model_load=True,
                 )
                 model.save(str(path))
+                (path / UNLISTED).unlink(missing_ok=True)
             except Exception as error:
                 raise refusal(self, TITLE, error, program) from error
             description = model.get_spec().description

@@ -36,6 +36,7 @@ class Onnx:
             import onnx
             import torch
 
+            from exporters.bare import number, strip
             from exporters.half import in_half
             from exporters.packed import INT4_OPSET, multiply_out_onnx
             from exporters.quantized import computes_in_integers, is_quantized, safe_in_pairs, unsigned
@@ -53,11 +54,11 @@ class Onnx:
                 )
                 assert written is not None  # for mypy: None only for the old exporter
                 model = written.model_proto
-                for node in model.graph.node:  # a stack trace each: half of a quantised file
-                    del node.metadata_props[:]
-                    node.doc_string = ""
-                if is_quantized(source) and not computes_in_integers(source):
-                    multiply_out_onnx(model, pack=options.precision == "w4")
+                strip(model)
+                if is_quantized(source):
+                    if not computes_in_integers(source):
+                        multiply_out_onnx(model, pack=options.precision == "w4")
+                    number(model)
                 onnx.checker.check_model(model, full_check=True)
                 onnx.save(model, path)
             except Exception as error:

@@ -21,7 +21,8 @@ LOW, HIGH = -8, 7
 
 
 def multiply_out_onnx(model: Any, *, pack: bool) -> None:
-    """Write stored weights as plain products, in place; with `pack`, as INT4 where they fit. `model` is a ModelProto.
+    """Write stored weights as plain products, in place; with `pack`, as INT4 where they fit. `model` is a ModelProto
+    without shapes of its values, which INT4 would contradict.
 
     before: int8 weight -> DequantizeLinear
     after:  int8 or INT4 weight -> Cast -> Mul by the scales
@@ -52,9 +53,6 @@ def multiply_out_onnx(model: Any, *, pack: bool) -> None:
     kept = [tensor for tensor in model.graph.initializer if tensor.name in read]
     del model.graph.initializer[:]
     model.graph.initializer.extend(kept)
-    shapes = [info for info in model.graph.value_info if info.name not in stored]  # INT4 is no longer int8
-    del model.graph.value_info[:]
-    model.graph.value_info.extend(shapes)
 
 
 def pack_openvino(model: Any) -> None:

@@ -43,7 +43,7 @@ class LiteRT:
             from exporters.named import Named, sample_inputs
             from exporters.passes import rewrite
             from exporters.quantized import is_quantized, unfolded
-            from exporters.shared import share_vectors
+            from exporters.shared import store_once
 
             rewritten = rewrite(program, self.name)
             quantised = is_quantized(program)
@@ -55,7 +55,7 @@ class LiteRT:
                 with _integers_where_quantised(quantised):
                     litert_torch.convert(module, sample_kwargs=samples).export(str(path))
                 if quantised:
-                    share_vectors(path)
+                    store_once(path)
                 if options.precision == "fp16":
                     path.write_bytes(_halve_weights(path))
                 total, inside, outside = _delegated(path)

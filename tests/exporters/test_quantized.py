@@ -89,17 +89,16 @@ def program() -> ExportedProgram:
 def quantised(program: ExportedProgram) -> ExportedProgram:
     """The same with int8 weights and activations, as every exporter gets it."""
     pytest.importorskip("nncf", reason="nncf measures the ranges; it is not installed here")
-    from sdk.quantize.recipes import Recipe
+    from sdk.quantize.recipes import Recipe, prepared
     from sdk.quantize.recipes import quantised as quantise
 
     data = images(64, 10)
-    found = quantise(
-        program,
-        Recipe(searched=True, rounded=True),
-        lambda count: ((data[index : index + 1],) for index in range(min(count, len(data)))),
-        count=16,
-    )
-    assert found is not None
+
+    def samples(count: int) -> list[tuple[Tensor]]:
+        return [(data[index : index + 1],) for index in range(min(count, len(data)))]
+
+    ready = prepared(program, samples, equalised=False)
+    found = quantise(ready, Recipe(searched=True, rounded=True), samples, count=16)
     return torch.export.export(found, (data[:1],))
 
 
