@@ -38,6 +38,7 @@ class OpenVINO:
         with quiet():
             import openvino as ov
 
+            from exporters.ir import shorten, simplify
             from exporters.named import sample_inputs
             from exporters.packed import pack_openvino
             from exporters.quantized import computes_in_integers, is_quantized, multiplied_out, safe_in_pairs
@@ -54,7 +55,11 @@ class OpenVINO:
                     model.set_rt_info("0", ["runtime_options", "DYNAMIC_QUANTIZATION_GROUP_SIZE"])
                 model.reshape({name: list(x.shape) for name, x in samples.items()})
                 path.mkdir(parents=True, exist_ok=True)
+                if quantised:
+                    simplify(model)
                 ov.save_model(model, path / "model.xml", compress_to_fp16=options.precision == "fp16")
+                if quantised:
+                    shorten(path / "model.xml")
             except Exception as error:
                 raise refusal(self, TITLE, error, program) from error
         total = sum(node.get_type_name() not in _NOT_COMPUTED for node in model.get_ordered_ops())

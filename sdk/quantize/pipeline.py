@@ -47,7 +47,7 @@ SENSED = 6
 """Of the held samples, the ones that sensitivity is measured on."""
 STEPS = (0.5, 0.25, 0.125, 0.06)
 """What `mixed` brings the noise to, one after the other, until the answer is good enough."""
-MARGIN = 0.7
+MARGIN = 0.4
 """Of the drop that `mixed` may leave: a runtime rounds a little differently."""
 Score = Callable[[Any], float]
 """The task's metric of a network in this process, a share of 1 (dB of a video decoder)."""
@@ -97,20 +97,30 @@ class _Attempt:
 
 
 def quantise(
-    program: ExportedProgram,
-    calibration: Calibration,
-    manifest: Manifest,
-    *,
-    mixed: Limits | None = None,
-    score: Score | None = None,
-    progress: Progress | None = None,
+    program: ExportedProgram, calibration: Calibration, manifest: Manifest, progress: Progress | None = None
 ) -> Made:
     """Try every remedy, keep those that bring the answers nearer to the float network's on held-out samples.
 
-    With `mixed`, layers go back to float until `score` (the task's metric; SQNR and agreement where there is none)
-    drops by no more than its limit. Raises BadActivations, NoChoice.
+    Raises BadActivations, NothingToQuantise.
     """
-    return _Quantising(program, calibration, manifest, score, progress or Progress()).run(mixed)
+    work = _Quantising(program, calibration, manifest, None, progress or Progress())
+    return work.made(work.best(), [], "w8a8")
+
+
+def mix(
+    program: ExportedProgram,
+    calibration: Calibration,
+    manifest: Manifest,
+    whole: tuple[GraphModule, Quantization],
+    limits: Limits,
+    score: Score | None = None,
+    progress: Progress | None = None,
+) -> Made:
+    """Of what `quantise` made (`whole`) put operators back to float until `score` (the task's metric; agreement where
+    there is none) drops by no more than its limit."""
+    work = _Quantising(program, calibration, manifest, score, progress or Progress())
+    best, layers = work.mix(work.again(*whole), limits)
+    return work.made(best, layers, "mixed")
 
 
 class _Quantising:
@@ -140,15 +150,13 @@ class _Quantising:
                 hint="--precision fp16, or w8 for weights alone",
             )
 
-    def run(self, mixed: Limits | None) -> Made:
-        best = self._best()
-        layers: list[LayerError] = []
-        if mixed is not None:
-            best, layers = self._mix(best, mixed)
-        record = self._record(best, layers, "mixed" if mixed else "w8a8")
-        return Made(best.network, record, self.held, self.expected, self._answers(best.network))
+    def again(self, network: GraphModule, record: Quantization) -> _Attempt:
+        """What was made before."""
+        self.recipes = list(record.trials)
+        tuned = record.ranges.endswith(", tuned")
+        return _Attempt(Recipe.named(record.ranges), network, self._error(network), 0.0, tuned=tuned)
 
-    def _best(self) -> _Attempt:
+    def best(self) -> _Attempt:
         """Every remedy that brings the answers nearer, on all samples in the end."""
         few = min(TRIED, len(self.fit))
         learned = affordable(self.exact, LESSON) > 0
@@ -223,7 +231,7 @@ class _Quantising:
         found = self._answers(network)
         return answer_error([answer[0] for answer in self.expected], [answer[0] for answer in found], self.manifest)
 
-    def _mix(self, start: _Attempt, limits: Limits) -> tuple[_Attempt, list[LayerError]]:
+    def mix(self, start: _Attempt, limits: Limits) -> tuple[_Attempt, list[LayerError]]:
         """Remedies that keep all in integers come first: `start` is the best of them."""
         reference = self._measure("fp32", None)
         whole = self._measure(start.name, start)
@@ -300,8 +308,9 @@ class _Quantising:
         total = sum(self.macs.values())
         return sum(macs for name, macs in self.macs.items() if name not in floats) / total
 
-    def _record(self, best: _Attempt, layers: list[LayerError], scheme: str) -> Quantization:
-        return Quantization(
+    def made(self, best: _Attempt, layers: list[LayerError], scheme: str) -> Made:
+        """With its record, but for the program's hash."""
+        record = Quantization(
             scheme=scheme,
             program_sha256="",
             calibration=self.calibration.record,
@@ -312,6 +321,7 @@ class _Quantising:
             layers=tuple(layers),
             int8_macs=self._int8_macs(best.floats),
         )
+        return Made(best.network, record, self.held, self.expected, self._answers(best.network))
 
     def _sample(self, arrays: dict[str, Any]) -> Sample:
         return tuple(torch.from_numpy(np.ascontiguousarray(arrays[name])) for name in self.names)

@@ -50,6 +50,11 @@ class Recipe:
     def __str__(self) -> str:
         return ", ".join(title for name, title in REMEDIES.items() if getattr(self, name)) or "extremes"
 
+    @classmethod
+    def named(cls, text: str) -> "Recipe":
+        """The one whose name, with what else was done, is `text`."""
+        return cls(**{name: title in text for name, title in REMEDIES.items()})
+
 
 REMEDIES = {
     "searched": "ranges searched",

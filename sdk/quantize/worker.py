@@ -14,8 +14,9 @@ from typing import Any
 import msgspec
 
 from runtime_py.errors import SdkError
+from runtime_py.manifest import Quantization
 from sdk.parent import end_with_parent
-from sdk.quantize.job import Counting, Message, Quantised, QuantizeJob, Refused, Saying
+from sdk.quantize.job import PROGRAM, Counting, Message, Quantised, QuantizeJob, Refused, Saying
 
 Write = Callable[[Message], None]
 
@@ -49,7 +50,7 @@ def _quantise(job: QuantizeJob, write: Write) -> None:
     from sdk.programs import load_program
     from sdk.quantize.cache import key_of, restored, stored
     from sdk.quantize.calibration import read_calibration
-    from sdk.quantize.pipeline import Limits, Progress, quantise
+    from sdk.quantize.pipeline import Limits, Progress, mix, quantise
     from sdk.quantize.result import write_result
 
     torch.set_num_threads(job.threads)
@@ -71,21 +72,35 @@ def _quantise(job: QuantizeJob, write: Write) -> None:
     if len(calibration.record.skipped) > 5:
         progress.say(f"skipped {len(calibration.record.skipped) - 5} more")
     program = load_program(Path(job.program))
-    score = _score(job, work) if job.precision == "mixed" and job.eval_data else None
-    limits = None
-    if job.precision == "mixed":
-        limits = Limits(job.max_drop, job.max_float_macs, _spare(program, job.max_size))
+    example = program.example_inputs[0]
+
+    def whole() -> Quantization:
+        return write_result(quantise(program, calibration, job.manifest, progress), folder, job.manifest, example)
+
+    def mixed() -> Quantization:
+        record = kept(msgspec.structs.replace(job, precision="w8a8"), whole)  # what it starts from
+        score = _score(job, work) if job.eval_data else None
         if score is None:
             progress.say("mixed without --eval-data: keeping the best class, or the objects found, not the accuracy")
-    key = key_of(program, calibration.record, job)
-    record = restored(key, job.cache, folder)
-    if record is not None:
-        progress.say("this program was quantised before, on the same data: taken from the cache")
-    else:
-        made = quantise(program, calibration, job.manifest, mixed=limits, score=score, progress=progress)
-        record = write_result(made, folder, job.manifest, program.example_inputs[0])
+        limits = Limits(job.max_drop, job.max_float_macs, _spare(program, job.max_size))
+        network = load_program(folder / PROGRAM).module(check_guards=False)
+        made = mix(program, calibration, job.manifest, (network, record), limits, score, progress)
+        return write_result(made, folder, job.manifest, example)
+
+    def kept(own: QuantizeJob, make: Callable[[], Quantization]) -> Quantization:
+        """From the cache, or made and put there; `folder` holds its files either way."""
+        key = key_of(program, calibration.record, own)
+        record = restored(key, job.cache, folder)
+        if record is not None:
+            progress.say("this program was quantised before, on the same data: taken from the cache")
+            return record
+        record = make()
         stored(key, job.cache, folder, record)
-    write(Quantised(record))
+        return record
+
+    if job.precision == "mixed":
+        _spare(program, job.max_size)  # refused before anything is calibrated
+    write(Quantised(kept(job, mixed if job.precision == "mixed" else whole)))
 
 
 def _spare(program: Any, max_size: int | None) -> int | None:

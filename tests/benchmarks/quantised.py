@@ -4,8 +4,8 @@ python tests/benchmarks/quantised.py NETWORK --calibration DATA [--eval-data DAT
     [--precision w8a8] [--max-drop 1.0] [--max-mac-share 0.15] [--calibration-size 300] [--target all] [--out runs]
 
 Exports NETWORK in fp32 (for its size) and in the precision, and prints a markdown table. The data may be anything that
-`sdk export` takes. Without --eval-data nothing is scored, and the seconds are those of calibrating, lowering and proving;
-the memory is the largest process's. The cache of quantised programs is not used.
+`sdk export` takes. Without --eval-data nothing is scored, and the seconds are those of calibrating, lowering and
+proving; the memory is the largest process's. The cache of quantised programs is not used.
 """
 
 import argparse
