@@ -66,13 +66,12 @@ def test_ranges_cut_to_a_tenth_are_refused_on_real_photos(
     )  # fmt: skip
     save_program(captured.program, tmp_path / "float.pt2")
     samples = read_calibration(data, manifest, size=32, work=tmp_path)
-    network = recipes.quantised(
-        captured.program,
-        recipes.Recipe(searched=True),
-        lambda count: [tuple(map(torch.from_numpy, arrays.values())) for arrays in samples.part(count)],
-        16,
-    )
-    assert network is not None
+
+    def images(count: int) -> list[tuple[torch.Tensor, ...]]:
+        return [tuple(map(torch.from_numpy, arrays.values())) for arrays in samples.part(count)]
+
+    ready = recipes.prepared(captured.program, images, equalised=False)
+    network = recipes.quantised(ready, recipes.Recipe(searched=True), images, 16)
     folder = tmp_path / "bundle"
     folder.mkdir()
     names = [tuple(tensor.name for tensor in side) for side in (manifest.inputs, manifest.outputs)]
