@@ -13,7 +13,7 @@ class TargetRow:
     """One target: where its exporter lies, what it writes, and what must be installed.
 
     `packages` are names that `import` takes; `extra` is the option of `pip install 'edge-sdk[EXTRA]'` that
-    brings them.
+    brings them. `io` is what its inputs and outputs may be.
     """
 
     module: str
@@ -22,10 +22,13 @@ class TargetRow:
     extra: str
     packages: tuple[str, ...]
     precisions: tuple[str, ...] = ("fp32", "fp16", "w8", "w4", "w8a8", "mixed")
+    io: tuple[str, ...] = ("float32", "int8", "uint8")
 
 
 TARGETS: dict[str, TargetRow] = {
-    "coreml": TargetRow("exporters.coreml", "Core ML", ".mlpackage", "coreml", ("torch", "coremltools")),
+    "coreml": TargetRow(
+        "exporters.coreml", "Core ML", ".mlpackage", "coreml", ("torch", "coremltools"), io=("float32",)
+    ),
     "tflite": TargetRow(
         "exporters.tflite",
         "LiteRT",

@@ -77,12 +77,16 @@ class ExecuTorch:
         from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
         from executorch.exir import EdgeCompileConfig, to_edge_transform_and_lower
         from executorch.exir.passes.constant_prop_pass import constant_prop_pass
+        from torch import uint8
 
+        from exporters.edges import has_edges, plain_edges
         from exporters.passes import rewrite
         from exporters.quantized import is_quantized
 
-        rewritten = rewrite(program, self.name)
-        if rewritten is not program and not is_quantized(program):  # XNNPACK takes stored weights, not slices of them
+        # XNNPACK quantises to signed bytes only, and the runtime has no kernel of its own for others
+        source = plain_edges(program, (uint8,)) if has_edges(program) else program
+        rewritten = rewrite(source, self.name)
+        if rewritten is not source and not is_quantized(program):  # XNNPACK takes stored weights, not slices of them
             for tensor in rewritten.state_dict.values():  # a folded slice that needs a gradient cannot be copied
                 tensor.requires_grad_(False)
             rewritten = constant_prop_pass(rewritten)

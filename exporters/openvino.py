@@ -38,6 +38,7 @@ class OpenVINO:
         with quiet():
             import openvino as ov
 
+            from exporters.edges import bridged, has_edges, plain_edges
             from exporters.ir import shorten, simplify
             from exporters.named import sample_inputs
             from exporters.packed import pack_openvino
@@ -46,7 +47,8 @@ class OpenVINO:
             samples = sample_inputs(program, options.input_names)
             try:
                 quantised = is_quantized(program)
-                model = ov.convert_model(multiplied_out(safe_in_pairs(program)) if quantised else program)
+                source = plain_edges(bridged(program)) if has_edges(program) else program
+                model = ov.convert_model(multiplied_out(safe_in_pairs(source)) if quantised else source)
                 if options.precision == "w4":
                     pack_openvino(model)
                 _name(model.inputs, options.input_names)

@@ -72,15 +72,19 @@ def multiplied_out(program: ExportedProgram) -> ExportedProgram:
 
 def unsigned(program: ExportedProgram) -> ExportedProgram:
     """Activations as unsigned bytes: ONNX Runtime on x86 leaves half of the layers in float where they are signed.
+    Inputs and outputs of int8 stay what they are.
 
     before: quantize to int8 with zero point z, -128..127
     after:  quantize to uint8 with zero point z + 128, 0..255: the same real numbers
     """
-    network = program.module(check_guards=False)
-    weights = {node for node, _ in stored_weights(network)}
+    from exporters.edges import bridged, has_edges, input_edges, output_edges
+
+    network = (bridged(program) if has_edges(program) else program).module(check_guards=False)
+    kept = {node for node, _ in stored_weights(network)}
+    kept |= {*input_edges(network.graph), *output_edges(network.graph)}
     for node in network.graph.nodes:
         kind = node.target in (q.quantize_per_tensor.default, q.dequantize_per_tensor.default)
-        if kind and node not in weights and node.args[5] is torch.int8:
+        if kind and node not in kept and node.args[5] is torch.int8:
             node.args = (*node.args[:2], int(node.args[2]) + 128, 0, 255, torch.uint8)
     network.recompile()
     args, kwargs = program.example_inputs

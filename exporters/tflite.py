@@ -40,12 +40,15 @@ class LiteRT:
             _import_converter()
             import litert_torch
 
+            from exporters.edges import edges_of, float_ended, has_edges
             from exporters.named import Named, sample_inputs
             from exporters.passes import rewrite
             from exporters.quantized import is_quantized, unfolded
             from exporters.shared import store_once
+            from exporters.tflite_ends import give_integers
 
-            rewritten = rewrite(program, self.name)
+            edged = has_edges(program)
+            rewritten = rewrite(float_ended(program) if edged else program, self.name)
             quantised = is_quantized(program)
             if quantised:
                 rewritten = unfolded(rewritten)
@@ -54,6 +57,8 @@ class LiteRT:
             try:
                 with _integers_where_quantised(quantised):
                     litert_torch.convert(module, sample_kwargs=samples).export(str(path))
+                if edged:
+                    give_integers(path, *edges_of(program, options.input_names, options.output_names))
                 if quantised:
                     store_once(path)
                 if options.precision == "fp16":

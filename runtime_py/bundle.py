@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from runtime_py.errors import SdkError
-from runtime_py.manifest import SCHEMA_VERSION, Artifact, DecodeVideo, Detect, File, Manifest
+from runtime_py.manifest import SCHEMA_VERSION, Artifact, DecodeVideo, Detect, File, Manifest, Tensor
 
 MANIFEST = "manifest.json"
 MANIFEST_HASH = "manifest.sha256"
@@ -169,8 +169,14 @@ def _check_name(name: str) -> None:
 
 def _check_meaning(manifest: Manifest) -> None:
     pre, post = manifest.preprocessing, manifest.postprocessing
+    for tensor in (*manifest.inputs, *manifest.outputs):
+        _check_quantization(tensor)
     if pre is not None:
-        shape = next((tensor.shape for tensor in manifest.inputs if tensor.name == pre.input), None)
+        given = next((tensor for tensor in manifest.inputs if tensor.name == pre.input), None)
+        shape = given.shape if given is not None else None
+        if given is not None and (pre.folded or given.dtype == "uint8"):
+            _expect(pre.folded and given.dtype == "uint8" and given.quantization is None,
+                    f"pixels for {pre.input!r}, {given.dtype}", "folded and uint8, and no scale")  # fmt: skip
         _expect(shape == (1, 3, pre.height, pre.width), f"preprocessing for {pre.input!r}, shape {shape}",
                 f"an input of shape (1, 3, {pre.height}, {pre.width})")  # fmt: skip
         _expect(0 < pre.width <= SIDE_LIMIT and 0 < pre.height <= SIDE_LIMIT,
@@ -200,6 +206,16 @@ def _check_meaning(manifest: Manifest) -> None:
         _expect(0 <= post.confidence_threshold <= 1 and 0 <= post.iou_threshold <= 1,
                 f"thresholds {post.confidence_threshold} and {post.iou_threshold}", "0 to 1")  # fmt: skip
         _expect(post.max_detections > 0, f"max_detections {post.max_detections}", "1 or more")
+
+
+def _check_quantization(tensor: Tensor) -> None:
+    own = tensor.quantization
+    if own is None:
+        return
+    low, high = {"int8": (-128, 127), "uint8": (0, 255)}.get(tensor.dtype, (1, 0))
+    _expect(low <= own.zero_point <= high, f"{tensor.name!r}, {tensor.dtype}, with the zero point {own.zero_point}",
+            "int8 or uint8, and a zero point that it can hold")  # fmt: skip
+    _expect(0 < own.scale < float("inf"), f"{tensor.name!r} with the scale {own.scale}", "a scale over 0")
 
 
 def video_shape(latent: tuple[int, ...], how: DecodeVideo) -> tuple[int, ...]:

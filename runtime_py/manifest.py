@@ -7,6 +7,8 @@ import msgspec
 SCHEMA_VERSION = "1.1"
 
 Task = Literal["classify", "detect", "decode_video", "raw"]
+Io = Literal["float32", "int8", "uint8"]
+"""What a network takes and gives: as it was trained, integers by a scale, or pixels (and integers)."""
 Status = Literal["executed", "interpreted", "converted", "failed"]
 """`executed`: ran here in its own runtime. `interpreted`: Core ML's MIL program, run over torch on Linux.
 `converted`: written, and nothing here could run it. `failed`: refused, crashed, or differs from PyTorch."""
@@ -21,13 +23,24 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         return plain
 
 
+class Affine(Record, frozen=True, kw_only=True):
+    """What integers stand for: real = (integer - zero_point) * scale, of a whole tensor."""
+
+    scale: float
+    zero_point: int
+
+
 class Tensor(Record, frozen=True, kw_only=True):
-    """One input or output: its name, shape such as (1, 3, 224, 224), numpy dtype and layout such as `NCHW`."""
+    """One input or output: its name, shape such as (1, 3, 224, 224), numpy dtype and layout such as `NCHW`.
+
+    `quantization` says what int8 or uint8 values stand for; None where values are what they are.
+    """
 
     name: str
     shape: tuple[int, ...]
     dtype: str = "float32"
     layout: str = ""
+    quantization: Affine | None = None
 
 
 class Preprocessing(Record, frozen=True, kw_only=True):
@@ -35,7 +48,8 @@ class Preprocessing(Record, frozen=True, kw_only=True):
 
     The image is resized so that it covers `width` x `height` (`crop`), fits inside (`letterbox`) or matches it
     (`standard`), then each value becomes `(x / 255 - mean / 255) / (scale / 255)`, every step rounded to float32,
-    which is torchvision's ToTensor and Normalize to the last bit.
+    which is torchvision's ToTensor and Normalize to the last bit. Where the input is int8, that is then rounded by its
+    `quantization`; with `folded` the network does all this itself, and takes the pixels.
     """
 
     input: str
@@ -49,6 +63,8 @@ class Preprocessing(Record, frozen=True, kw_only=True):
     scale_values: tuple[float, ...] = (255.0, 255.0, 255.0)
     pad_value: int = 0
     color: Literal["RGB", "BGR"] = "RGB"
+    folded: bool = False
+    """Mean and scale are part of the network: its input is uint8, the resized and padded pixels themselves."""
 
 
 class Classify(Record, frozen=True, kw_only=True, tag="classify"):
@@ -281,6 +297,8 @@ class Manifest(Record, frozen=True, kw_only=True):
     created: str = ""
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
+    io: Io = "float32"
+    """What was asked for; a tensor whose dtype is float32 all the same is computed in float."""
     preprocessing: Preprocessing | None = None
     postprocessing: Postprocessing | None = None
     labels: tuple[str, ...] = ()

@@ -13,7 +13,8 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from runtime_py.errors import SdkError
-from runtime_py.manifest import Preprocessing
+from runtime_py.integers import whole
+from runtime_py.manifest import Preprocessing, Tensor
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 PIXEL_LIMIT = 200_000_000
@@ -90,34 +91,60 @@ def fit(size: tuple[int, int], how: Preprocessing) -> Fit:
     return _cover(size, how)
 
 
-def to_input(source: ImageSource, how: Preprocessing) -> npt.NDArray[np.float32]:
-    """The network's input (1, 3, H, W), float32, as torchvision's Resize, CenterCrop, ToTensor, Normalize give it."""
-    return placed(decode_image(source), how)[0]
+def to_input(source: ImageSource, how: Preprocessing, tensor: Tensor | None = None) -> npt.NDArray[Any]:
+    """The network's input (1, 3, H, W), as torchvision's Resize, CenterCrop, ToTensor, Normalize give it.
+
+    float32, but where `tensor`, the manifest's input, says otherwise: int8 by its `quantization`, which takes no
+    arithmetic beyond a look-up; or uint8, the pixels themselves, where the network normalises.
+    """
+    return placed(decode_image(source), how, tensor)[0]
 
 
-def placed(image: Image.Image, how: Preprocessing) -> tuple[npt.NDArray[np.float32], Fit]:
+def placed(image: Image.Image, how: Preprocessing, tensor: Tensor | None = None) -> tuple[npt.NDArray[Any], Fit]:
     """The same of a decoded RGB image, with where it lies in the input."""
     place = fit(image.size, how)
     pixels = np.asarray(_resized(image, how, place))
     if how.color == "BGR":
         pixels = pixels[..., ::-1]
-    table = _table(how.mean_values, how.scale_values)
-    out = np.empty((1, 3, how.height, how.width), np.float32)
+    table = _bytes() if how.folded else _table(how.mean_values, how.scale_values, tensor)
+    out = np.empty((1, 3, how.height, how.width), table.dtype)
     top, left = max(place.top, 0), max(place.left, 0)  # what is cut off begins at the input's own corner
     inside = (slice(top, top + pixels.shape[0]), slice(left, left + pixels.shape[1]))
     for channel in range(3):
         if pixels.shape[:2] != (how.height, how.width):
             out[0, channel] = table[channel, how.pad_value]
+        plane = pixels[..., channel]
         # every byte is inside the table: "clip" only spares numpy a second look at each
-        out[0, channel][inside] = np.take(table[channel], pixels[..., channel], mode="clip")
+        out[0, channel][inside] = plane if how.folded else np.take(table[channel], plane, mode="clip")
     return out, place
 
 
+def normalised(pixels: npt.NDArray[np.uint8], how: Preprocessing) -> npt.NDArray[np.float32]:
+    """What pixels (1, 3, H, W), which lie as in the input already, are for a network that takes floats."""
+    table = _table(how.mean_values, how.scale_values, None)
+    return np.stack([np.take(row, plane) for row, plane in zip(table, pixels[0], strict=True)])[None]
+
+
+def pixels_of(array: npt.NDArray[Any], how: Preprocessing) -> npt.NDArray[np.uint8]:
+    """The pixels, uint8, nearest to a normalised input (1, 3, H, W)."""
+    mean, scale = (np.array(values).reshape(1, 3, 1, 1) for values in (how.mean_values, how.scale_values))
+    pixels: npt.NDArray[Any] = np.clip(np.rint(array * scale + mean), 0, 255)
+    return pixels.astype(np.uint8)
+
+
 @lru_cache(maxsize=8)
-def _table(mean: tuple[float, ...], scale: tuple[float, ...]) -> npt.NDArray[np.float32]:
-    """(3, 256): each step rounded to float32, which is what makes the result torchvision's to the last bit."""
+def _table(mean: tuple[float, ...], scale: tuple[float, ...], tensor: Tensor | None) -> npt.NDArray[Any]:
+    """(3, 256): each step rounded to float32, which is what makes the result torchvision's to the last bit; then as
+    the integers that `tensor` asks for."""
     unit = np.arange(256, dtype=np.float32) / np.float32(255)
-    return np.stack([(unit - np.float32(m / 255)) / np.float32(s / 255) for m, s in zip(mean, scale, strict=True)])
+    real = np.stack([(unit - np.float32(m / 255)) / np.float32(s / 255) for m, s in zip(mean, scale, strict=True)])
+    return real if tensor is None else whole(real, tensor)
+
+
+@lru_cache(maxsize=1)
+def _bytes() -> npt.NDArray[Any]:
+    """(3, 256): every byte as it is."""
+    return np.tile(np.arange(256, dtype=np.uint8), (3, 1))
 
 
 def _resized(image: Image.Image, how: Preprocessing, place: Fit) -> Image.Image:

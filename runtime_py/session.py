@@ -14,8 +14,9 @@ from runtime_py.bundle import Bundle, check_files, open_bundle
 from runtime_py.detection import Detections, detections
 from runtime_py.engines import ENGINES, Engine, available, load_engine
 from runtime_py.errors import SdkError, missing_extra, unknown_name
-from runtime_py.manifest import Artifact, Classify, DecodeVideo, Detect, Manifest
-from runtime_py.preprocess import ImageSource, decode_image, placed, to_input
+from runtime_py.integers import real_outputs, whole
+from runtime_py.manifest import Artifact, Classify, DecodeVideo, Detect, Manifest, Tensor
+from runtime_py.preprocess import Fit, ImageSource, decode_image, placed
 from runtime_py.results import Classification, classification
 from runtime_py.video import Frames, Video, decode_tiles
 
@@ -71,7 +72,7 @@ class Session:
         before, after = self.spec.preprocessing, self.spec.postprocessing
         if not isinstance(after, Classify) or before is None:
             raise self._wrong_task("classify")
-        outputs = self.run({before.input: to_input(image, before)})
+        outputs = self.run_real({before.input: self.prepare(image)[0]})
         return classification(outputs[after.output], self.spec.labels, after.softmax)
 
     def detect(self, image: ImageSource, confidence: float | None = None) -> Detections:
@@ -86,8 +87,8 @@ class Session:
             if not 0 <= confidence <= 1:
                 raise BadInput(f"a confidence of {confidence}", expected="0 to 1")
             after = msgspec.structs.replace(after, confidence_threshold=confidence)
-        array, place = placed(decode_image(image), before)
-        outputs = self.run({before.input: array})
+        array, place = self.prepare(image)
+        outputs = self.run_real({before.input: array})
         return detections(outputs[after.output], after, self.spec.labels, place)
 
     def decode(self, latent: Array, overlap: tuple[int, int] | None = None, fps: float = 24.0) -> Video:
@@ -107,11 +108,31 @@ class Session:
         after = self.spec.postprocessing
         if not isinstance(after, DecodeVideo):
             raise self._wrong_task("decode_video")
-        tile = next(tensor.shape for tensor in self.spec.inputs if tensor.name == after.input)
-        return decode_tiles(lambda part: self.run({after.input: part})[after.output], latent, tile, after, overlap)
+        given, output = self._input(after.input), after.output
+        return decode_tiles(
+            lambda part: self.run_real({given.name: whole(part, given)})[output], latent, given.shape, after, overlap
+        )
+
+    def prepare(self, image: ImageSource) -> tuple[Array, Fit]:
+        """An image as the network takes it, (1, 3, H, W) of the input's own type, and where it lies in there.
+
+        Raises BadImage, or WrongTask for a network that takes no image.
+        """
+        before = self.spec.preprocessing
+        if before is None:
+            raise self._wrong_task("an image")
+        return placed(decode_image(image), before, self._input(before.input))
+
+    def run_real(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """As `run`, with outputs in integers turned into the real numbers, float32, that they stand for."""
+        return real_outputs(self.run(inputs), self.spec.outputs)
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """The network itself: arrays by input name in, arrays by output name out. Raises BadInput."""
+        """The network itself: arrays by input name in, arrays by output name out. Raises BadInput.
+
+        Of a network that takes or gives integers these are the integers; the manifest's tensors say what they stand
+        for (`spec.inputs[0].quantization`).
+        """
         if self._engine is None:
             raise SdkError("the session is closed", hint="runtime_py.load the bundle again")
         return self._engine.run(self._checked(inputs))
@@ -138,6 +159,9 @@ class Session:
             if self.spec.task == "raw"
             else "session(source) answers by the bundle's own task",
         )
+
+    def _input(self, name: str) -> Tensor:
+        return next(tensor for tensor in self.spec.inputs if tensor.name == name)
 
     def _checked(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         names = [spec.name for spec in self.spec.inputs]

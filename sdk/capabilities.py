@@ -18,6 +18,7 @@ class Capability:
     title: str
     suffix: str
     precisions: tuple[str, ...]
+    io: tuple[str, ...]
     convert: bool
     execute: bool
     interpret: bool
@@ -46,6 +47,7 @@ def _capability(target: str) -> Capability:
         title=row.title,
         suffix=row.suffix,
         precisions=row.precisions,
+        io=row.io,
         convert=not absent,
         execute=execute,
         interpret=interpret,

@@ -231,7 +231,9 @@ def _network(manifest: Manifest) -> dict[str, Any]:
 
 def _tensor(plain: dict[str, Any]) -> str:
     shape = " x ".join(map(str, plain["shape"]))
-    return ", ".join(filter(None, (f"{shape} {plain['dtype']}", plain["layout"])))
+    own = plain["quantization"]
+    scaled = f"scale {own['scale']:g}, zero point {own['zero_point']}" if own else ""
+    return ", ".join(filter(None, (f"{shape} {plain['dtype']}", plain["layout"], scaled)))
 
 
 def _tools(manifest: Manifest) -> dict[str, Any]:

@@ -12,13 +12,14 @@ import msgspec
 from exporters import TARGETS, get_target
 from runtime_py.bundle import describe, write_bundle
 from runtime_py.errors import SdkError, missing_extra
-from runtime_py.manifest import Artifact, Failure, File, Manifest
+from runtime_py.manifest import Artifact, Failure, File, Io, Manifest
 from sdk.gating import gated, with_gate
 from sdk.jobs import Answer, Job
 from sdk.pool import Chain, run_chains
 from sdk.progress import Progress
 from sdk.quantising import PathLike, job_of, quantise, shrink_weights
-from sdk.quantize.scheme import check_scheme
+from sdk.quantize.edges import check_pixels
+from sdk.quantize.scheme import check_io, check_scheme
 from sdk.results import ExportResult, TargetResult
 from sdk.source import Fetching, Source, Wishes
 from sdk.sources import find_source
@@ -53,6 +54,7 @@ def export(
     max_drop: float = 1.0,
     max_size: int | None = None,
     max_mac_share: float | None = None,
+    io: Io = "float32",
     progress: Progress | None = None,
 ) -> ExportResult:
     """Export a network to `targets`, prove each file in its own runtime, and write OUT/NAME.bundle.
@@ -66,10 +68,14 @@ def export(
     then scored in its own runtime, and one that loses more than `max_drop` (points of the task's metric, or dB) has
     failed; `mixed` keeps layers in float until none does, at most `max_mac_share` of the multiply-accumulates, and
     weights of at most `max_size` bytes.
+
+    `io` is the type of inputs and outputs, where a target has activations in integers: `int8`, by the scale and zero
+    point in the manifest, or `uint8`, pixels that the network normalises. What is computed in float stays float32.
     """
     started, progress = time.monotonic(), progress or Progress()
     names = _targets(targets)
     scheme = check_scheme(precision, names)
+    check_io(io, precision, names)
     quantising = job_of(
         scheme, precision, calibration=calibration, images=images, size=calibration_size, eval_data=eval_data,
         eval_images=eval_images, max_drop=max_drop, max_size=max_size, max_mac_share=max_mac_share,
@@ -89,7 +95,8 @@ def export(
         folder.mkdir()
         captured, golden, manifest = _prepare(source, folder, work, model)
         if quantising is not None:
-            golden, manifest = quantise(quantising, golden, manifest, folder, work, progress)
+            check_pixels(io, manifest)
+            golden, manifest = quantise(quantising, io, golden, manifest, folder, work, progress)
         elif scheme.quantised:
             progress.say(f"rounding weights: {scheme.what}")
             golden, manifest = shrink_weights(precision, captured, golden, manifest, folder, work)

@@ -8,7 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime_py.errors import SdkError
+from runtime_py.integers import real_outputs, whole
 from runtime_py.manifest import Manifest, Preprocessing, Tensor
+from runtime_py.preprocess import normalised, pixels_of
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -28,12 +30,15 @@ class Golden:
     """By kind of input: the arrays by input name, and PyTorch's by output name. `photo` is HWC uint8.
 
     `quantised` are the outputs of the quantised program that the artifacts were lowered from, where there is one.
+    Inputs are of the type that the artifacts take, outputs real numbers. Where the artifacts take integers, `real` are
+    the inputs as the float network takes them.
     """
 
     inputs: dict[str, dict[str, Array]]
     outputs: dict[str, dict[str, Array]]
     photo: npt.NDArray[np.uint8] | None
     quantised: dict[str, dict[str, Array]] | None = None
+    real: dict[str, dict[str, Array]] | None = None
 
 
 def make_golden(captured: "Captured", preprocessing: Preprocessing | None, photo: "Image.Image") -> Golden:
@@ -83,6 +88,42 @@ def quantised_golden(golden: Golden, samples: Path, program: Path, manifest: Man
     return Golden(inputs, outputs, golden.photo if "photo" in inputs else None, quantised)
 
 
+def taken_golden(golden: Golden, program: Path, captured: Path, manifest: Manifest) -> Golden:
+    """The same for a `program` that takes integers, as `manifest` says, and for the `captured` float one.
+
+    Where arrays, not photos, were calibrated on, they may not be pixels: then they are what the nearest pixels stand
+    for, and PyTorch answers those.
+    """
+    inputs: dict[str, dict[str, Array]] = {}
+    meant: dict[str, dict[str, Array]] = {}
+    for kind, named in golden.inputs.items():
+        pairs = {spec.name: _taken(named[spec.name], spec, manifest.preprocessing) for spec in manifest.inputs}
+        inputs[kind] = {name: own for name, (own, _) in pairs.items()}
+        meant[kind] = {name: real for name, (_, real) in pairs.items()}
+    found = _answers(program, inputs, manifest)
+    return replace(
+        golden,
+        inputs=inputs,
+        outputs=golden.outputs if _same(meant, golden.inputs) else _answers(captured, meant, manifest),
+        quantised={kind: real_outputs(named, manifest.outputs) for kind, named in found.items()},
+        real=meant,
+    )
+
+
+def _taken(array: Array, spec: Tensor, before: Preprocessing | None) -> tuple[Array, Array]:
+    """An input as the artifacts take it, and what the float network must be given for the same."""
+    if before is None or not before.folded or before.input != spec.name:
+        return whole(array, spec), array
+    pixels = pixels_of(array, before)
+    return pixels, normalised(pixels, before)
+
+
+def _same(ones: dict[str, dict[str, Array]], others: dict[str, dict[str, Array]]) -> bool:
+    return all(
+        np.array_equal(array, others[kind][name]) for kind, named in ones.items() for name, array in named.items()
+    )
+
+
 def with_quantised(golden: Golden, program: Path, manifest: Manifest) -> Golden:
     """The same inputs, with the answers of a program whose weights alone are quantised: it has no ranges to leave."""
     return replace(golden, quantised=_answers(program, golden.inputs, manifest))
@@ -105,11 +146,13 @@ def _answers(program: Path, inputs: dict[str, dict[str, Array]], manifest: Manif
 
 
 def save_golden(golden: Golden, path: Path) -> None:
-    """Write golden.npz: `in.KIND.NAME`, `out.KIND.NAME` and `photo`."""
+    """Write golden.npz: `in.KIND.NAME`, `out.KIND.NAME`, `photo`, and `quantised` and `real` as `out` and `in`."""
     arrays = {f"in.{kind}.{name}": a for kind, named in golden.inputs.items() for name, a in named.items()}
     arrays |= {f"out.{kind}.{name}": a for kind, named in golden.outputs.items() for name, a in named.items()}
     for kind, named in (golden.quantised or {}).items():
         arrays |= {f"quantised.{kind}.{name}": a for name, a in named.items()}
+    for kind, named in (golden.real or {}).items():
+        arrays |= {f"real.{kind}.{name}": a for name, a in named.items()}
     if golden.photo is not None:
         arrays["photo"] = golden.photo
     with path.open("wb") as file:
@@ -130,6 +173,9 @@ def load_golden(path: Path, manifest: Manifest) -> Golden:
         None if photo is None else photo.astype(np.uint8),
         {kind: _named(arrays, f"quantised.{kind}.", manifest.outputs) for kind in kinds}
         if any(key.startswith("quantised.") for key in arrays)
+        else None,
+        {kind: _named(arrays, f"real.{kind}.", manifest.inputs) for kind in kinds}
+        if any(key.startswith("real.") for key in arrays)
         else None,
     )
 

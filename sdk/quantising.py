@@ -11,6 +11,7 @@ from runtime_py.errors import SdkError
 from runtime_py.manifest import Manifest
 from sdk.gating import check_quality, unit_of
 from sdk.progress import Progress
+from sdk.quantize.edges import told, with_edges
 from sdk.quantize.job import PROGRAM, SAMPLES, QuantizeJob
 from sdk.quantize.scheme import Scheme
 
@@ -70,9 +71,12 @@ def _whole(path: PathLike | None) -> str:
 
 
 def quantise(
-    job: QuantizeJob, golden: "Golden", manifest: Manifest, folder: Path, work: Path, progress: Progress
+    job: QuantizeJob, io: str, golden: "Golden", manifest: Manifest, folder: Path, work: Path, progress: Progress
 ) -> "tuple[Golden, Manifest]":
-    """The canonical quantised program in place of the captured one, and the samples that prove what is made of it."""
+    """The canonical quantised program in place of the captured one, and the samples that prove what is made of it.
+
+    Its inputs and outputs are what `io` says, and so are the samples and the manifest.
+    """
     from sdk.golden import quantised_golden, save_golden
     from sdk.quantize.running import run
 
@@ -89,10 +93,26 @@ def quantise(
     if not job.eval_data:  # which says more
         check_quality(record)
     golden = quantised_golden(golden, place / SAMPLES, place / PROGRAM, manifest)
+    manifest = msgspec.structs.replace(manifest, quantization=record)
+    if io != "float32":
+        golden, manifest = _with_edges(io, golden, manifest, place / PROGRAM, work / "program.pt2")
+        progress.say(f"--io {io}: {told(manifest)}")
     save_golden(golden, folder / "golden.npz")
     (work / "program.pt2").rename(work / "float.pt2")
     (place / PROGRAM).rename(work / "program.pt2")
-    return golden, msgspec.structs.replace(manifest, quantization=record)
+    return golden, manifest
+
+
+def _with_edges(
+    io: str, golden: "Golden", manifest: Manifest, program: Path, captured: Path
+) -> "tuple[Golden, Manifest]":
+    """Rewrite the saved `program`, and the samples in the types that it takes then."""
+    from sdk.golden import taken_golden
+    from sdk.programs import load_program, save_program
+
+    rewritten, manifest = with_edges(load_program(program), manifest, io)
+    save_program(rewritten, program)
+    return taken_golden(golden, program, captured, manifest), manifest
 
 
 def shrink_weights(

@@ -73,7 +73,8 @@ def _check_preprocessing(bundle: Bundle) -> None:
         return
     from runtime_py.preprocess import to_input
 
-    if not np.array_equal(to_input(golden.photo, preprocessing), golden.inputs["photo"][preprocessing.input]):
+    tensor = next(tensor for tensor in bundle.manifest.inputs if tensor.name == preprocessing.input)
+    if not np.array_equal(to_input(golden.photo, preprocessing, tensor), golden.inputs["photo"][tensor.name]):
         raise PreprocessingDiffers(
             "this machine's preprocessing gives another input than the bundle's golden photo",
             expected="the same bits",

@@ -72,6 +72,7 @@ def _lower(job: Job) -> Answer:
 
 
 def _prove(job: Job) -> Answer:
+    from runtime_py.integers import real_outputs
     from sdk.compare import compare, top5_of
     from sdk.golden import load_golden
 
@@ -85,7 +86,7 @@ def _prove(job: Job) -> Answer:
         return Answer(artifact=msgspec.structs.replace(artifact, status="converted", reason=why.given))
     proofs: tuple[Proof, ...] = ()
     for kind, inputs in golden.inputs.items():
-        found = engine.run(dict(inputs))
+        found = real_outputs(engine.run(dict(inputs)), job.manifest.outputs)
         proof = compare(kind, golden.outputs[kind], found)
         if golden.quantised is not None:
             program = golden.quantised[kind]

@@ -9,6 +9,7 @@ import click
 from sdk.console import print_json, print_table
 
 if TYPE_CHECKING:
+    from runtime_py.manifest import Io
     from sdk.results import ExportResult, TargetResult
 
 
@@ -43,6 +44,7 @@ def _triple(_: click.Context, __: click.Parameter, value: str | None) -> tuple[f
     "  sdk export saved.pt2 --target executorch\n"
     "  sdk export mobilenetv4_conv_small --target coreml,onnx,openvino --precision w4\n"
     "  sdk export mobilenetv4_conv_small --target all --precision w8a8 --calibration photos/ --eval-data val/\n"
+    "  sdk export mobilenetv4_conv_small --target tflite --precision w8a8 --io uint8 --calibration photos/\n"
     "  sdk export leyolo_nano --weights leyolo_nano.pt --target tflite --precision mixed \\\n"
     "      --calibration instances_train.json --eval-data instances_val.json --max-drop 0.5"
 )
@@ -51,6 +53,8 @@ def _triple(_: click.Context, __: click.Parameter, value: str | None) -> tuple[f
 @click.option("--weights", help="A tag of the zoo (see `sdk models`), or a .safetensors or .pth file.")
 @click.option("--precision", default="fp32", show_default=True,
               help="fp32, fp16, w8 and w4 (weights only), w8a8, or mixed: w8a8 where it suffices.")  # fmt: skip
+@click.option("--io", default="float32", show_default=True,
+              help="Inputs and outputs of w8a8 and mixed: float32, int8, or uint8 (takes pixels).")  # fmt: skip
 @click.option("--input-size", type=click.IntRange(min=1), help="Side of a square image, in pixels.")
 @click.option("--input", "inputs", multiple=True, callback=_shape, help="Shape of an input; once for each.")
 @click.option("--labels", type=click.Path(path_type=Path), help="Class names, one a line; makes a classifier of it.")
@@ -76,6 +80,7 @@ def command(
     targets: str,
     weights: str | None,
     precision: str,
+    io: "Io",
     input_size: int | None,
     inputs: tuple[tuple[int, ...], ...],
     labels: Path | None,
@@ -110,6 +115,7 @@ def command(
             targets,
             weights=weights,
             precision=precision,
+            io=io,
             input_size=input_size,
             inputs=inputs,
             labels=_read_labels(labels),

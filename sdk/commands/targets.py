@@ -6,7 +6,8 @@ import click
 @click.command(epilog="\b\nExamples:\n  sdk targets\n  sdk targets --json")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(as_json: bool) -> None:
-    """List the targets: file suffix, precisions, and whether this machine can convert and run them.
+    """List the targets: file suffix, precisions, types of inputs and outputs (`--io`), and whether this machine can
+    convert and run them.
 
     `interpret` is Core ML away from macOS: the saved program's own operators, run over torch.
     """
@@ -24,13 +25,14 @@ def command(as_json: bool) -> None:
             row.title,
             row.suffix,
             ", ".join(row.precisions),
+            ", ".join(row.io),
             words[row.convert],
             words[row.execute],
             words[row.interpret] if row.interpret or not row.execute else "-",
         ]
         for row in found
     ]
-    print_table(("target", "title", "suffix", "precisions", "convert", "execute", "interpret"), rows)
+    print_table(("target", "title", "suffix", "precisions", "io", "convert", "execute", "interpret"), rows)
     for row in found:
         for reason in row.missing:
             click.echo(f"{row.target}: {reason}")

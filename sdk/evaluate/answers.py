@@ -10,7 +10,7 @@ import numpy.typing as npt
 from runtime_py.detection import detections
 from runtime_py.engines import EngineFailed
 from runtime_py.manifest import Classify, DecodeVideo, Detect, Preprocessing
-from runtime_py.preprocess import decode_image, placed
+from runtime_py.preprocess import decode_image
 from runtime_py.results import classification
 from runtime_py.session import Session
 from sdk.evaluate.clips import compare_clip
@@ -36,8 +36,8 @@ def answer_of(session: Session) -> Callable[[Sample], Answer]:
 
 
 def _classes(session: Session, before: Preprocessing, after: Classify, sample: Sample) -> Classes:
-    array, _ = placed(decode_image(sample.file), before)
-    logits = _finite(session.run({before.input: array})[after.output], session, sample)
+    array, _ = session.prepare(sample.file)
+    logits = _finite(session.run_real({before.input: array})[after.output], session, sample)
     scores = classification(logits, session.spec.labels, after.softmax).scores
     best = np.argsort(-logits.ravel(), kind="stable")[:BEST]
     return Classes(sample.key, tuple(best.tolist()), tuple(scores[best].tolist()))
@@ -47,8 +47,8 @@ def _boxes(session: Session, before: Preprocessing, how: Detect, sample: Sample)
     image = decode_image(sample.file)
     if sample.size not in (None, image.size):
         raise BadData("{} has {} x {} pixels, the json says {} x {}".format(sample.file, *image.size, *sample.size))
-    array, place = placed(image, before)
-    output = _finite(session.run({before.input: array})[how.output], session, sample)
+    array, place = session.prepare(image)
+    output = _finite(session.run_real({before.input: array})[how.output], session, sample)
     found = detections(output, how, session.spec.labels, place)
     rows = tuple((x0, y0, x1, y1) for x0, y0, x1, y1 in found.boxes.tolist())
     return Boxes(sample.key, tuple(found.class_ids.tolist()), tuple(found.scores.tolist()), rows)

@@ -12,6 +12,7 @@ from sdk.compare import compare
 from sdk.evaluate.results import PYTORCH
 from sdk.golden import load_golden
 from sdk.programs import load_program
+from sdk.quantize.edges import in_float
 from sdk.source import Wishes
 from sdk.sources import find_source
 
@@ -38,7 +39,7 @@ class BadProgram(SdkError):
 
 
 class TorchEngine:
-    """A network with the interface of runtime_py's engines."""
+    """A network in float32 with the interface of runtime_py's engines."""
 
     def __init__(self, network: Any, manifest: Manifest) -> None:
         self._network = network
@@ -95,7 +96,8 @@ def _session(bundle: Bundle, network: Any) -> Session:
     engine = TorchEngine(network, bundle.manifest)
     _check(engine, bundle)
     artifact = Artifact(target=PYTORCH, precision="fp32", file="", bytes=0, sha256="", status="executed")
-    return Session(bundle, artifact, engine, "pytorch: the network itself")
+    floats = Bundle(bundle.path, in_float(bundle.manifest))
+    return Session(floats, artifact, engine, "pytorch: the network itself")
 
 
 def _zoo_name(manifest: Manifest) -> str:
@@ -131,7 +133,7 @@ def _check(engine: TorchEngine, bundle: Bundle) -> None:
     if not file.exists():  # a bundle in the making; what a manifest lists is there, or check_files has raised
         return
     golden = load_golden(file, bundle.manifest)
-    for kind, inputs in golden.inputs.items():
+    for kind, inputs in (golden.real or golden.inputs).items():
         found = compare(kind, golden.outputs[kind], engine.run(dict(inputs)))
         if found.sqnr_db < SAME_DB:
             raise AnotherNetwork(

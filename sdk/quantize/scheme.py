@@ -1,9 +1,11 @@
 """The precisions by the field's names, and what takes them."""
 
 from dataclasses import dataclass
+from typing import get_args
 
 from exporters import TARGETS
 from runtime_py.errors import SdkError, unknown_name
+from runtime_py.manifest import Io
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,12 @@ LACKING = {
 """Why a target has not what others have; see weights.py."""
 
 
+NO_BYTES = {"coreml": "Core ML's arrays are float16, float32 or int32"}
+"""Why a target has no integer inputs and outputs."""
+
+
 class CannotTake(SdkError):
-    """A precision that a target does not take."""
+    """A precision, or a type of inputs and outputs, that a target does not take."""
 
     id = "precision-refused"
 
@@ -73,3 +79,29 @@ def check_scheme(precision: str, targets: list[str]) -> Scheme:
             hint=f"another --precision, or --target {','.join(able)}",
         )
     return SCHEMES[precision]
+
+
+def check_io(io: str, precision: str, targets: list[str]) -> None:
+    """Raise UnknownName for no such `--io`, CannotTake where the precision or one of the targets has it not."""
+    names = get_args(Io)
+    if io not in names:
+        raise unknown_name("io", io, sorted(names))
+    if io == "float32":
+        return
+    if not SCHEMES[precision].calibrated:
+        able = ", ".join(name for name, scheme in SCHEMES.items() if scheme.calibrated)
+        raise CannotTake(
+            f"--io {io} with --precision {precision}, whose activations are floats",
+            expected=f"--precision {able.replace(', ', ' or ')}",
+            hint="--io float32, which is the default",
+        )
+    unable = [name for name in targets if io not in TARGETS[name].io]
+    if unable:
+        reasons = "; ".join(NO_BYTES[name] for name in unable if name in NO_BYTES)
+        rest = [name for name in targets if name not in unable]
+        rest = rest or [name for name, row in TARGETS.items() if io in row.io]
+        raise CannotTake(
+            f"{', '.join(unable)} cannot take --io {io}{f': {reasons}' if reasons else ''}",
+            expected="; ".join(f"{name}: {', '.join(TARGETS[name].io)}" for name in unable),
+            hint=f"--io float32, or --target {','.join(rest)}",
+        )

@@ -87,8 +87,8 @@ def _context(manifest: Manifest, top5: Top5) -> dict[str, Any]:
 
 def _facts(manifest: Manifest) -> list[tuple[str, str]]:
     """The header's facts; what the manifest does not say is left out."""
-    shapes = ", ".join(f"{t.name} {' × '.join(map(str, t.shape))} {t.dtype}" for t in manifest.inputs)
-    outputs = ", ".join(f"{t.name} {' × '.join(map(str, t.shape))} {t.dtype}" for t in manifest.outputs)
+    shapes = ", ".join(map(words.tensor, manifest.inputs))
+    outputs = ", ".join(map(words.tensor, manifest.outputs))
     facts = {
         "weights": manifest.weights,
         "parameters": f"{manifest.parameters:,}" if manifest.parameters is not None else "",

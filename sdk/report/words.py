@@ -2,7 +2,7 @@
 
 import math
 
-from runtime_py.manifest import Accuracy, DecodeVideo, Detect, Postprocessing, Preprocessing, Status
+from runtime_py.manifest import Accuracy, DecodeVideo, Detect, Postprocessing, Preprocessing, Status, Tensor
 from sdk.compare import CEILING_DB
 
 STATUS_MEANINGS: dict[Status, str] = {
@@ -128,12 +128,23 @@ def count(value: int) -> str:
     return str(value)
 
 
-def preprocessing(given: Preprocessing) -> list[str]:
+def tensor(given: Tensor) -> str:
+    """A tensor's name, shape, type, and what its integers stand for."""
+    text = f"{given.name} {' × '.join(map(str, given.shape))} {given.dtype}"
+    own = given.quantization
+    return text if own is None else f"{text} = (value − {own.zero_point}) × {own.scale:.6g}".replace("− -", "+ ")
+
+
+def preprocessing(given: Preprocessing, inputs: tuple[Tensor, ...] = ()) -> list[str]:
     """The steps from a photo to the network's input, in words and numbers."""
+    own = next((one.quantization for one in inputs if one.name == given.input), None)
+    normalised = "Each channel: (value − mean) ÷ scale, in float32."
+    if own is not None:
+        normalised += f" Then ÷ {own.scale:.6g}, rounded, + {own.zero_point}, clipped to int8.".replace("+ -", "− ")
     return [
         f"Decode to {given.color}, 8 bits a channel.",
         _resize(given),
-        "Each channel: (value − mean) ÷ scale, in float32.",
+        "Bytes as they are: the network itself computes (value − mean) ÷ scale." if given.folded else normalised,
         f"Arrange as (1, 3, {given.height}, {given.width}): channel, row, column. Input {given.input!r}.",
     ]
 

@@ -17,7 +17,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 def test_lists_every_target(capsys: pytest.CaptureFixture[str]) -> None:
     lines = run(capsys).splitlines()
-    assert lines[0].split() == ["target", "title", "suffix", "precisions", "convert", "execute", "interpret"]
+    assert lines[0].split() == ["target", "title", "suffix", "precisions", "io", "convert", "execute", "interpret"]
     assert [line.split()[0] for line in lines[1 : 1 + len(TARGETS)]] == list(TARGETS)
 
 
