@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.nn import functional as F
 
+from exporters import TARGETS
+from tests.exporters.support import installed
+
 Arrays = Mapping[str, np.ndarray]
 
 
@@ -190,6 +193,12 @@ RUNTIMES: dict[str, Callable[[Path, Arrays], Arrays]] = {
     "openvino": run_openvino,
     "onnx": run_onnx,
 }
+
+
+@pytest.fixture(params=list(TARGETS))
+def target(request: pytest.FixtureRequest) -> str:
+    """Every target that is installed here."""
+    return installed(request.param)
 
 
 @pytest.fixture

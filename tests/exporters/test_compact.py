@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,26 +16,12 @@ from torch.nn import functional as F
 from exporters import TARGETS, load_exporter
 from exporters.base import Options
 from exporters.contents import contents
+from tests.exporters.support import Stored, installed
 
 q = torch.ops.quantized_decomposed
 SHAPE = (1, 3, 12, 12)
 REWRITTEN = ("tflite", "onnx", "openvino", "executorch")
 NAMES = ("image",), ("scores",)
-
-
-class Stored(nn.Module):
-    """A weight in int8 with a scale an output channel, dequantised where it is used, and a bias."""
-
-    def __init__(self, *shape: int) -> None:
-        super().__init__()
-        self.register_buffer("whole", torch.randint(-127, 128, shape, dtype=torch.int8))
-        self.register_buffer("scale", torch.rand(shape[0]) * 1e-3 + 1e-3)
-        self.register_buffer("zero", torch.zeros(shape[0], dtype=torch.int64))
-        self.bias = nn.Parameter(torch.randn(shape[0]) * 0.1, requires_grad=False)
-
-    def forward(self) -> Tensor:
-        weight: Tensor = q.dequantize_per_channel(self.whole, self.scale, self.zero, 0, -127, 127, torch.int8)
-        return weight
 
 
 class Net(nn.Module):
@@ -76,11 +61,7 @@ class Net(nn.Module):
 
 @pytest.fixture(params=REWRITTEN)
 def target(request: pytest.FixtureRequest) -> str:
-    row = TARGETS[request.param]
-    absent = [package for package in row.packages if find_spec(package) is None]
-    if absent:
-        pytest.skip(f"{row.title} needs {', '.join(absent)}, not installed here")
-    return str(request.param)
+    return installed(request.param)
 
 
 def program(weights_only: bool) -> ExportedProgram:

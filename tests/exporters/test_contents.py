@@ -1,6 +1,5 @@
 """What is read back from a file, against a network of which it is known what is in it."""
 
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -13,22 +12,9 @@ from exporters import TARGETS, load_exporter
 from exporters.base import Options
 from exporters.contents import UnreadableArtifact, contents
 from exporters.mil.errors import CorruptPackage
+from tests.exporters.support import Stored
 
 q = torch.ops.quantized_decomposed
-
-
-class Stored(nn.Module):
-    """A weight in int8 with a scale an output channel, dequantised where it is used."""
-
-    def __init__(self, *shape: int) -> None:
-        super().__init__()
-        self.register_buffer("whole", torch.randint(-127, 128, shape, dtype=torch.int8))
-        self.register_buffer("scale", torch.rand(shape[0]) * 1e-3 + 1e-3)
-        self.register_buffer("zero", torch.zeros(shape[0], dtype=torch.int64))
-
-    def forward(self) -> Tensor:
-        weight: Tensor = q.dequantize_per_channel(self.whole, self.scale, self.zero, 0, -127, 127, torch.int8)
-        return weight
 
 
 def through_int8(x: Tensor) -> Tensor:
@@ -76,15 +62,6 @@ class Plain(nn.Module):
 
 
 PLAIN = 3 * 8 * 9 + 8 * 25 + 8 * 6 * 4 + 6 * 5
-
-
-@pytest.fixture(params=list(TARGETS))
-def target(request: pytest.FixtureRequest) -> str:
-    row = TARGETS[request.param]
-    absent = [package for package in row.packages if find_spec(package) is None]
-    if absent:
-        pytest.skip(f"{row.title} needs {', '.join(absent)}, not installed here")
-    return str(request.param)
 
 
 def written(network: nn.Module, target: str, precision: str, folder: Path) -> Path:

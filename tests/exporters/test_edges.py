@@ -15,6 +15,7 @@ from exporters.contents import contents
 from runtime_py.engines import available, load_engine
 from runtime_py.manifest import Artifact, Manifest
 from sdk.quantize.edges import with_edges
+from tests.exporters.support import installed
 from tests.sdk.quantize.ended import INNER, INPUT, MANIFEST, SCORES, Ended, Whole, normalised, pixels, program
 
 ABLE = [name for name, row in TARGETS.items() if "int8" in row.io]
@@ -24,10 +25,10 @@ Arrays = dict[str, np.ndarray]
 
 @pytest.fixture(params=ABLE)
 def target(request: pytest.FixtureRequest) -> str:
-    absent = [package for package in TARGETS[request.param].packages if find_spec(package) is None]
-    if absent or available(request.param):
-        pytest.skip(f"{request.param}: {', '.join(absent) or available(request.param)}")
-    return str(request.param)
+    target = installed(request.param)
+    if available(target):
+        pytest.skip(f"{target}: {available(target)}")
+    return target
 
 
 def run(

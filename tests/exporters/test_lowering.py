@@ -1,7 +1,6 @@
 """One suite for all targets: what they write must answer as PyTorch does, in their own runtimes."""
 
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +14,6 @@ from runtime_py.errors import MissingExtra
 
 LEAST_DB = {"fp32": 100.0, "fp16": 40.0}
 """fp32 leaves room for another order of summation; fp16 is the least that the product accepts."""
-
-
-@pytest.fixture(params=list(TARGETS))
-def target(request: pytest.FixtureRequest) -> str:
-    row = TARGETS[request.param]
-    absent = [package for package in row.packages if find_spec(package) is None]
-    if absent:
-        pytest.skip(f"{row.title} needs {', '.join(absent)}, not installed here")
-    return str(request.param)
 
 
 @pytest.fixture

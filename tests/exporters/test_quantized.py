@@ -5,7 +5,6 @@ import platform
 import subprocess
 import sys
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
-from exporters import TARGETS, load_exporter
+from exporters import load_exporter
 from exporters.base import Lowered, Options
 from exporters.contents import contents
 from exporters.quantized import computes_in_integers, is_quantized, multiplied_out, safe_in_pairs, unfolded
@@ -112,15 +111,6 @@ def sqnr_db(expected: list[np.ndarray], found: list[np.ndarray]) -> float:
     signal, other = np.concatenate(expected).astype(np.float64), np.concatenate(found).astype(np.float64)
     noise = ((signal - other) ** 2).sum()
     return float(10 * np.log10((signal**2).sum() / noise)) if noise else float("inf")
-
-
-@pytest.fixture(params=list(TARGETS))
-def target(request: pytest.FixtureRequest) -> str:
-    row = TARGETS[request.param]
-    absent = [package for package in row.packages if find_spec(package) is None]
-    if absent:
-        pytest.skip(f"{row.title} needs {', '.join(absent)}, not installed here")
-    return str(request.param)
 
 
 def size(path: Path) -> int:

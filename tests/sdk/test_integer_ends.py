@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 import runtime_py
 import sdk
@@ -15,6 +14,7 @@ from sdk.evaluate import evaluate
 from sdk.progress import Progress
 from sdk.results import ExportResult
 from sdk.verifying import PreprocessingDiffers
+from tests.sdk.photos import write_photos
 
 NETS = str(Path(__file__).parent / "nets.py")
 PHOTOS = Path(sdk.__file__).parent / "photos"
@@ -26,15 +26,7 @@ IOS = ("float32", "int8", "uint8")
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("photos")
-    rng = np.random.default_rng(0)
-    for index in range(40):
-        own = folder / ("dark" if index % 2 == 0 else "light")
-        own.mkdir(exist_ok=True)
-        low = 0 if index % 2 == 0 else 128
-        small = Image.fromarray(rng.integers(low, low + 128, (5, 7, 3), dtype=np.uint8))
-        small.resize((64, 48), Image.Resampling.BICUBIC).save(own / f"{index:02d}.png")
-    return folder
+    return write_photos(tmp_path_factory.mktemp("photos"), {"dark": (0, 128), "light": (128, 256)})
 
 
 @pytest.fixture(scope="module")

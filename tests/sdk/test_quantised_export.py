@@ -5,9 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 import sdk
 from exporters import TARGETS
@@ -15,6 +13,7 @@ from runtime_py.bundle import open_bundle
 from runtime_py.errors import SdkError
 from sdk.progress import Progress
 from sdk.results import ExportResult
+from tests.sdk.photos import write_photos
 
 NETS = str(Path(__file__).parent / "nets.py")
 SHAPE = (1, 3, 32, 48)
@@ -23,13 +22,7 @@ SHAPE = (1, 3, 32, 48)
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Forty images of two classes, one of them damaged: smooth shapes, as photos have."""
-    folder = tmp_path_factory.mktemp("photos")
-    rng = np.random.default_rng(0)
-    for index in range(40):
-        own = folder / ("even" if index % 2 == 0 else "odd")
-        own.mkdir(exist_ok=True)
-        small = Image.fromarray(rng.integers(0, 256, (5, 7, 3), dtype=np.uint8))
-        small.resize((64, 48), Image.Resampling.BICUBIC).save(own / f"{index:02d}.png")
+    folder = write_photos(tmp_path_factory.mktemp("photos"), {"even": (0, 256), "odd": (0, 256)})
     damaged = folder / "odd" / "39.png"
     damaged.write_bytes(damaged.read_bytes()[:60])
     return folder

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from runtime_py.manifest import Manifest, Preprocessing
 from runtime_py.manifest import Tensor as Spec
+from tests.exporters.support import Stored
 
 q = torch.ops.quantized_decomposed
 SHAPE = (1, 3, 16, 16)
@@ -29,21 +30,6 @@ MANIFEST = Manifest(
 )  # fmt: skip
 
 
-class Layer(nn.Module):
-    """A weight in int8 with a scale an output channel, and a bias."""
-
-    def __init__(self, *shape: int) -> None:
-        super().__init__()
-        self.register_buffer("whole", torch.randint(-100, 101, shape, dtype=torch.int8))
-        self.register_buffer("scale", torch.rand(shape[0]) * 2e-3 + 1e-3)
-        self.register_buffer("zero", torch.zeros(shape[0], dtype=torch.int64))
-        self.bias = nn.Parameter(torch.randn(shape[0]) * 0.1, requires_grad=False)
-
-    def forward(self) -> Tensor:
-        weight: Tensor = q.dequantize_per_channel(self.whole, self.scale, self.zero, 0, -127, 127, torch.int8)
-        return weight
-
-
 def whole(x: Tensor, params: tuple[float, int]) -> Tensor:
     found: Tensor = q.quantize_per_tensor(x, *params, -128, 127, torch.int8)
     return found
@@ -60,7 +46,7 @@ class Ended(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem, self.head = Layer(8, 3, 3, 3), Layer(10, 8)
+        self.stem, self.head = Stored(8, 3, 3, 3), Stored(10, 8)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         x = F.conv2d(real(whole(image, INPUT), INPUT), self.stem(), self.stem.bias, 2, 1).relu()
@@ -86,7 +72,7 @@ class InFloat(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.head = Layer(10, 3)
+        self.head = Stored(10, 3)
 
     def forward(self, image: Tensor) -> Tensor:
         mean = whole(image.sigmoid().mean((2, 3)), INPUT)
