@@ -178,7 +178,8 @@ class Calibrated(Record, frozen=True, kw_only=True):
 
 
 class LayerError(Record, frozen=True, kw_only=True):
-    """What quantising one layer alone does to the answer.
+    """What quantising one layer alone does to the answer: its weights, and the value that it gives. A value that no
+    layer gives (a sum, an input) has a row of its own, without MACs and weights.
 
     `quality_db` is the answer's SQNR then; `content` the share of answers that become others: another best class,
     or a box that is found no more.
@@ -198,7 +199,8 @@ class LayerError(Record, frozen=True, kw_only=True):
 class Trial(Record, frozen=True, kw_only=True):
     """One thing that was tried: its score (higher is better, `metric` says what), and its cost.
 
-    `drop` is against the float network, None where `metric` is no task's metric; `int8_macs` the share of
+    `drop` is the program's against the float network, None where `metric` is not what the gate asks for; `files_drop`
+    that of its worst file in its own runtime, where files were made of it. `int8_macs` is the share of
     multiply-accumulates in integers.
     """
 
@@ -206,10 +208,16 @@ class Trial(Record, frozen=True, kw_only=True):
     metric: str
     score: float
     drop: float | None = None
+    files_drop: float | None = None
     bytes: int | None = None
     int8_macs: float = 1.0
     chosen: bool = False
     seconds: float = 0.0
+
+    @property
+    def scored(self) -> bool:
+        """Whether it is one of the programs that `mixed` chooses among, not a way to quantise."""
+        return self.drop is not None
 
 
 class Quantization(Record, frozen=True, kw_only=True):

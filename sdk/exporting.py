@@ -13,14 +13,12 @@ from exporters import TARGETS, get_target
 from runtime_py.bundle import describe, write_bundle
 from runtime_py.errors import SdkError, missing_extra
 from runtime_py.manifest import Artifact, Failure, File, Io, Manifest
-from sdk.gating import gated, with_gate
-from sdk.jobs import Answer, Job
-from sdk.pool import Chain, run_chains
 from sdk.progress import Progress
-from sdk.quantising import PathLike, job_of, quantise, shrink_weights
+from sdk.quantising import PathLike, job_of, shrink_weights
 from sdk.quantize.edges import check_pixels
 from sdk.quantize.scheme import check_io, check_scheme
 from sdk.results import ExportResult, TargetResult
+from sdk.rounds import Plan, lower, quantised
 from sdk.source import Fetching, Source, Wishes
 from sdk.sources import find_source
 from sdk.staging import publish, staging
@@ -94,27 +92,24 @@ def export(
         folder = work / "bundle"
         folder.mkdir()
         captured, golden, manifest = _prepare(source, folder, work, model)
+        plan = Plan(names, precision, name, jobs or _default_jobs(), eval_data, eval_images, max_drop)
         if quantising is not None:
             check_pixels(io, manifest)
-            golden, manifest = quantise(quantising, io, golden, manifest, folder, work, progress)
-        elif scheme.quantised:
-            progress.say(f"rounding weights: {scheme.what}")
-            golden, manifest = shrink_weights(precision, captured, golden, manifest, folder, work)
-        chains = [_chain(target, precision, name, folder, work, manifest) for target in names]
-        peak = run_chains(chains, work, jobs or _default_jobs(), progress.watch)
-        rows = tuple(_row(chain) for chain in sorted(chains, key=lambda chain: list(TARGETS).index(chain.target)))
-        if eval_data is not None:
-            rows = gated(rows, manifest, folder, work, eval_data, eval_images, max_drop, progress)
-            manifest = with_gate(manifest, max_drop)
-        manifest = _complete(manifest, rows, folder, precision)
+            made = quantised(plan, quantising, io, golden, manifest, work, progress)
+        else:
+            if scheme.quantised:
+                progress.say(f"rounding weights: {scheme.what}")
+                golden, manifest = shrink_weights(precision, captured, golden, manifest, folder, work)
+            made = lower(plan, work, folder, golden, manifest, progress)
+        manifest = _complete(made.manifest, made.rows, made.folder, precision)
         seconds = time.monotonic() - started
         if not manifest.artifacts:
-            return ExportResult(None, None, None, rows, seconds, peak)
+            return ExportResult(None, None, None, made.rows, seconds, made.peak_mb)
         progress.say("writing the report")
-        _finish(manifest, golden, captured, folder)
+        _finish(manifest, made.golden, captured, made.folder)
         final = out / f"{name}.bundle"
-        publish(folder, final)
-    return ExportResult(final, final / "report.html", manifest, rows, time.monotonic() - started, peak)
+        publish(made.folder, final)
+    return ExportResult(final, final / "report.html", manifest, made.rows, time.monotonic() - started, made.peak_mb)
 
 
 def _targets(targets: str | Sequence[str]) -> list[str]:
@@ -172,41 +167,6 @@ def _prepare(source: Source, folder: Path, work: Path, model: Any) -> "tuple[Cap
         host=_host(),
     )
     return captured, golden, manifest
-
-
-def _chain(target: str, precision: str, name: str, folder: Path, work: Path, manifest: Manifest) -> Chain:
-    common = {
-        "target": target,
-        "precision": precision,
-        "folder": str(folder),
-        "manifest": manifest,
-        "file": name + TARGETS[target].suffix,
-    }
-
-    def next_job(answer: Answer | None) -> Job | None:
-        if answer is None:
-            return Job(**common, program=str(work / "program.pt2"))  # type: ignore[arg-type]
-        if answer.proofs or (answer.artifact and answer.artifact.reason):
-            return None
-        return Job(**common, artifact=answer.artifact, golden=str(folder / "golden.npz"))  # type: ignore[arg-type]
-
-    return Chain(target, next_job)
-
-
-def _row(chain: Chain) -> TargetResult:
-    from sdk.compare import gate
-
-    artifact, error = chain.answer.artifact, chain.answer.error
-    if artifact is not None:
-        artifact = msgspec.structs.replace(artifact, seconds=round(chain.seconds, 2), peak_mb=round(chain.peak_mb, 1))
-        if artifact.proofs:
-            try:
-                gate(chain.target, artifact.precision, artifact.proofs)
-            except SdkError as failed:
-                error = failed.to_dict()
-                artifact = msgspec.structs.replace(artifact, status="failed", reason=failed.given)
-    status = "failed" if error or artifact is None else artifact.status
-    return TargetResult(chain.target, status, round(chain.seconds, 2), round(chain.peak_mb, 1), artifact, error)
 
 
 def _complete(manifest: Manifest, rows: tuple[TargetResult, ...], folder: Path, precision: str) -> Manifest:

@@ -73,18 +73,21 @@ def _whole(path: PathLike | None) -> str:
 def quantise(
     job: QuantizeJob, io: str, golden: "Golden", manifest: Manifest, folder: Path, work: Path, progress: Progress
 ) -> "tuple[Golden, Manifest]":
-    """The canonical quantised program in place of the captured one, and the samples that prove what is made of it.
+    """The canonical quantised program in place of the captured one, which becomes float.pt2, and the samples that prove
+    what is made of it. A further program of `mixed` takes the place of the one before.
 
     Its inputs and outputs are what `io` says, and so are the samples and the manifest.
     """
     from sdk.golden import quantised_golden, save_golden
     from sdk.quantize.running import run
 
-    place = work / "quantising"
-    place.mkdir()
+    place, captured = work / "quantising", work / "float.pt2"
+    place.mkdir(exist_ok=True)
+    if not captured.exists():
+        (work / "program.pt2").rename(captured)
     job = msgspec.structs.replace(
         job,
-        program=str(work / "program.pt2"),
+        program=str(captured),
         manifest=manifest,
         folder=str(place),
         max_drop=job.max_drop / unit_of(manifest.task),
@@ -95,10 +98,9 @@ def quantise(
     golden = quantised_golden(golden, place / SAMPLES, place / PROGRAM, manifest)
     manifest = msgspec.structs.replace(manifest, quantization=record)
     if io != "float32":
-        golden, manifest = _with_edges(io, golden, manifest, place / PROGRAM, work / "program.pt2")
+        golden, manifest = _with_edges(io, golden, manifest, place / PROGRAM, captured)
         progress.say(f"--io {io}: {told(manifest)}")
     save_golden(golden, folder / "golden.npz")
-    (work / "program.pt2").rename(work / "float.pt2")
     (place / PROGRAM).rename(work / "program.pt2")
     return golden, manifest
 
@@ -109,9 +111,14 @@ def _with_edges(
     """Rewrite the saved `program`, and the samples in the types that it takes then."""
     from sdk.golden import taken_golden
     from sdk.programs import load_program, save_program
+    from sdk.quantize.result import hash_of
 
     rewritten, manifest = with_edges(load_program(program), manifest, io)
     save_program(rewritten, program)
+    if manifest.quantization is not None:
+        own = hash_of(rewritten.module(check_guards=False))
+        record = msgspec.structs.replace(manifest.quantization, program_sha256=own)
+        manifest = msgspec.structs.replace(manifest, quantization=record)
     return taken_golden(golden, program, captured, manifest), manifest
 
 

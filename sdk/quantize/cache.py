@@ -36,8 +36,9 @@ def key_of(program: "ExportedProgram", calibration: Calibrated, job: QuantizeJob
 
 
 def _limits(job: QuantizeJob) -> str:
-    """What `mixed` has to reach, and on which data."""
-    return f"{job.max_drop} {job.max_size} {job.max_float_macs} {_signature(job.eval_data)}"
+    """What `mixed` has to reach, on which data, and what it goes on from."""
+    limits = f"{job.max_drop} {job.max_size} {job.max_float_macs} {len(job.tried)}"
+    return f"{limits} {_signature(job.eval_data)}"
 
 
 def _signature(place: str) -> str:

@@ -3,16 +3,19 @@ it."""
 
 import msgspec
 
-from runtime_py.manifest import Manifest, Quantization
+from runtime_py.manifest import Manifest, Quantization, Trial
 
 PROGRAM, SAMPLES = "quantized.pt2", "samples.npz"
 """What the process leaves in its folder: the canonical program, and what every artifact is judged on."""
+NO_CHOICE = "no-mixed-choice"
+"""The error's id where `mixed` may put nothing more into float."""
 
 
 class QuantizeJob(msgspec.Struct, frozen=True, kw_only=True):
     """Quantise the program at `program` for `precision`; write quantized.pt2 and samples.npz into `folder`.
 
     `data` is what to calibrate on and `eval_data` what `mixed` may lose no more than `max_drop` (a share of 1) on.
+    `tried` are its earlier trials, after which it goes on: their files lost too much.
     """
 
     program: str
@@ -27,6 +30,7 @@ class QuantizeJob(msgspec.Struct, frozen=True, kw_only=True):
     max_drop: float = 0.01
     max_size: int | None = None
     max_float_macs: float | None = None
+    tried: tuple[Trial, ...] = ()
     threads: int = 1
     cache: str = ""
 

@@ -1,8 +1,9 @@
 """From a captured program and calibration data to the one quantised program that every target is lowered from."""
 
 import copy
+import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -31,7 +32,7 @@ from sdk.quantize.recipes import (
     quantised,
 )
 from sdk.quantize.regions import layers_of
-from sdk.quantize.sensitivity import sensitivity
+from sdk.quantize.sensitivity import Sensitivity, sensitivity
 from sdk.quantize.student import Student, take_over
 from sdk.quantize.tuning import Lesson, affordable, tune
 
@@ -46,9 +47,8 @@ ENOUGH_DB, HARD_DB = 25.0, 12.0
 SENSED = 6
 """Of the held samples, the ones that sensitivity is measured on."""
 STEPS = (0.5, 0.25, 0.125, 0.06)
-"""What `mixed` brings the noise to, one after the other, until the answer is good enough."""
-MARGIN = 0.4
-"""Of the drop that `mixed` may leave: a runtime rounds a little differently."""
+"""What `mixed` brings the noise to, one after the other, until the answer is good enough. Where its limits forbid one,
+the least noise that they allow is the last."""
 Score = Callable[[Any], float]
 """The task's metric of a network in this process, a share of 1 (dB of a video decoder)."""
 
@@ -113,14 +113,22 @@ def mix(
     manifest: Manifest,
     whole: tuple[GraphModule, Quantization],
     limits: Limits,
+    tried: Sequence[Trial] = (),
+    known: Sensitivity | None = None,
     score: Score | None = None,
     progress: Progress | None = None,
-) -> Made:
+) -> tuple[Made, Sensitivity]:
     """Of what `quantise` made (`whole`) put operators back to float until `score` (the task's metric; agreement where
-    there is none) drops by no more than its limit."""
+    there is none) drops by no more than its limit.
+
+    With the trials of an earlier call (`tried`) and its sensitivity it goes on after them. Raises NoChoice where they
+    were all.
+    """
     work = _Quantising(program, calibration, manifest, score, progress or Progress())
-    best, layers = work.mix(work.again(*whole), limits)
-    return work.made(best, layers, "mixed")
+    start = work.again(*whole)
+    found = known or work.sensitivity(start)
+    best = work.mix(start, found, limits, tried)
+    return work.made(best, [_marked(row, best.floats) for row in found.rows], "mixed"), found
 
 
 class _Quantising:
@@ -231,43 +239,52 @@ class _Quantising:
         found = self._answers(network)
         return answer_error([answer[0] for answer in self.expected], [answer[0] for answer in found], self.manifest)
 
-    def mix(self, start: _Attempt, limits: Limits) -> tuple[_Attempt, list[LayerError]]:
-        """Remedies that keep all in integers come first: `start` is the best of them."""
-        reference = self._measure("fp32", None)
-        whole = self._measure(start.name, start)
+    def sensitivity(self, start: _Attempt) -> Sensitivity:
+        """Of each of its roundings."""
         self.progress.say("measuring what each rounding does to the answer")
         ready = self._ready(start.recipe)
         student = Student(copy.deepcopy(start.network), ready.weights())
-        found = sensitivity(student, ready.network, self.held[:SENSED], self.manifest, self.progress.tick)
-        best, least, chosen = start, reference - whole, len(self.trials) - 1
-        total = sum(rounding.noise for rounding in found.roundings)
-        for share in STEPS:
-            if least <= MARGIN * limits.max_drop:
+        return sensitivity(student, ready.network, self.held[:SENSED], self.manifest, self.progress.tick)
+
+    def mix(self, start: _Attempt, found: Sensitivity, limits: Limits, tried: Sequence[Trial]) -> _Attempt:
+        """The next attempt that is good enough, or the best of the rest. All in integers, `start`, comes first."""
+        self.trials = list(tried)
+        best, least, chosen = start, math.inf, 0
+        if not tried:
+            self._measure("fp32", None)
+            least, chosen = self._measure(start.name, start), 1
+        choices = choices_of(found, limits)[max(len(tried) - 2, 0) :]
+        if tried and not choices:
+            raise NoChoice(
+                f"{len(tried) - 1} programs were tried, up to the most that the limits allow",
+                expected="layers that are not in float yet",
+                hint="a larger --max-mac-share or --max-size, or a larger --max-drop",
+            )
+        for floats in choices:
+            if least <= limits.max_drop:
                 break
-            try:
-                floats = keep_in_float(
-                    found.roundings, found.operators, share * total,
-                    float_macs=limits.float_macs, float_bytes=limits.float_bytes,
-                )  # fmt: skip
-            except NoChoice as error:
-                self.progress.say(f"no more layers may stay in float: {error.given}")
-                break
-            made = self._attempt(start.recipe, floats, count=min(TRIED, len(self.fit)))
-            if start.tuned:
-                take_over(made.network, student)
-                made = self._tuned(made, LESSON)
-            drop = reference - self._measure(self._kept(floats).removeprefix(", "), made)
+            made = self._in_part(start, floats)
+            drop = self._measure(self._kept(floats).removeprefix(", "), made)
             if drop < least:
                 best, least, chosen = made, drop, len(self.trials) - 1
-        self.trials[chosen] = msgspec.structs.replace(self.trials[chosen], chosen=True)
-        return best, [_marked(row, best.floats) for row in found.rows]
+        self.trials = [msgspec.structs.replace(row, chosen=index == chosen) for index, row in enumerate(self.trials)]
+        return best
+
+    def _in_part(self, start: _Attempt, floats: frozenset[str]) -> _Attempt:
+        """What `start` is, with some operators in float."""
+        made = self._attempt(start.recipe, floats, count=min(TRIED, len(self.fit)))
+        if start.tuned:
+            student = Student(copy.deepcopy(start.network), self._ready(start.recipe).weights())
+            take_over(made.network, student)
+            made = self._tuned(made, LESSON)
+        return made
 
     def _kept(self, floats: frozenset[str]) -> str:
         layers = len(floats & self.macs.keys())
         return f", {layers} layers in float" if floats else ""
 
     def _measure(self, name: str, attempt: _Attempt | None) -> float:
-        """The metric of an attempt (None: the float network), kept as a trial."""
+        """How far the metric of an attempt (None: the float network) drops, kept as a trial."""
         network = self.exact if attempt is None else attempt.network
         started = time.monotonic()
         if self.score is not None:
@@ -275,21 +292,22 @@ class _Quantising:
             value = self.score(network)
         else:
             value = 1.0 if attempt is None else 1.0 - attempt.error.content
+        drop = round(self.trials[0].score - value, 6) if self.trials else 0.0
         if self.trials:
-            self.progress.say(f"{name}: drop {100 * (self.trials[0].score - value):.2f} points")
+            self.progress.say(f"{name}: drop {100 * drop:.2f} points")
         seconds = time.monotonic() - started + (attempt.seconds if attempt else 0.0)
         self.trials.append(
             Trial(
                 name=name,
                 metric=self._metric(),
                 score=round(value, 6),
-                drop=round(self.trials[0].score - value, 6) if self.trials else 0.0,
+                drop=drop,
                 bytes=self._bytes(attempt),
                 int8_macs=0.0 if attempt is None else self._int8_macs(attempt.floats),
                 seconds=round(seconds, 1),
             )
         )
-        return value
+        return drop
 
     def _metric(self) -> str:
         from sdk.evaluate.results import MAIN
@@ -343,3 +361,23 @@ def _marked(row: LayerError, floats: frozenset[str]) -> LayerError:
     kept = row.name in floats
     why = f"alone it leaves {row.quality_db:.1f} dB and changes {100 * row.content:.2f} % of the answers"
     return msgspec.structs.replace(row, kept=kept, why=why if kept else "")
+
+
+def choices_of(found: Sensitivity, limits: Limits) -> list[frozenset[str]]:
+    """What stays in float, one step after the other; as long as the limits allow, and then as much as they do."""
+    total = sum(rounding.noise for rounding in found.roundings)
+    bounds = {"float_macs": limits.float_macs, "float_bytes": limits.float_bytes}
+    choices: list[frozenset[str]] = []
+    for share in (*STEPS, None):
+        try:
+            budget = None if share is None else share * total
+            floats = keep_in_float(found.roundings, found.operators, budget, **bounds)  # type: ignore[arg-type]
+        except NoChoice:
+            continue
+        if (
+            floats
+            and floats not in choices
+            and (share is not None or any(bound is not None for bound in bounds.values()))
+        ):
+            choices.append(floats)
+    return choices

@@ -29,7 +29,7 @@ def run(job: QuantizeJob, say: Callable[[str], None], count: Callable[[int, int]
     folder = Path(job.folder)
     job_file, lines = folder / "job.json", folder / "lines.jsonl"
     job_file.write_bytes(msgspec.json.encode(job))
-    lines.touch()
+    lines.write_bytes(b"")  # not those of an earlier job in this folder
     with (folder / "log.txt").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "sdk.quantize.worker", str(job_file), str(lines)],

@@ -9,6 +9,7 @@ import traceback
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import msgspec
@@ -52,11 +53,11 @@ def _quantise(job: QuantizeJob, write: Write) -> None:
     from sdk.quantize.calibration import read_calibration
     from sdk.quantize.pipeline import Limits, Progress, mix, quantise
     from sdk.quantize.result import write_result
+    from sdk.quantize.sensitivity import Sensitivity
 
     torch.set_num_threads(job.threads)
     folder = Path(job.folder)
-    work = folder / "images"
-    work.mkdir(exist_ok=True)
+    work = Path(mkdtemp(dir=folder))
     progress = Progress(lambda text: write(Saying(text)), lambda done, total: write(Counting(done, total)))
     progress.say(f"reading calibration data from {Path(job.data).name}")
     calibration = read_calibration(
@@ -84,7 +85,13 @@ def _quantise(job: QuantizeJob, write: Write) -> None:
             progress.say("mixed without --eval-data: keeping the best class, or the objects found, not the accuracy")
         limits = Limits(job.max_drop, job.max_float_macs, _spare(program, job.max_size))
         network = load_program(folder / PROGRAM).module(check_guards=False)
-        made = mix(program, calibration, job.manifest, (network, record), limits, score, progress)
+        place = folder / "sensitivity.json"  # of the whole program, which stays the same
+        known = msgspec.json.decode(place.read_bytes(), type=Sensitivity) if place.exists() else None
+        whole_program = (network, record)
+        made, found = mix(
+            program, calibration, job.manifest, whole_program, limits, job.tried, known, score, progress
+        )  # fmt: skip
+        place.write_bytes(msgspec.json.encode(found))
         return write_result(made, folder, job.manifest, example)
 
     def kept(own: QuantizeJob, make: Callable[[], Quantization]) -> Quantization:

@@ -40,6 +40,7 @@ class Quantised:
     drawn: str
     layers: tuple[tuple[str, LayerError], ...]
     front: Front | None
+    has_files: bool
 
 
 def quantised(manifest: Manifest, titled: list[tuple[str, Artifact]]) -> Quantised | None:
@@ -65,6 +66,7 @@ def quantised(manifest: Manifest, titled: list[tuple[str, Artifact]]) -> Quantis
         drawn="" if plot is None else _drawn(plot),
         layers=tuple((names[layer.name], layer) for layer in record.layers),
         front=plot_front(record) if record.trials else None,
+        has_files=any(trial.files_drop is not None for trial in record.trials),
     )
 
 

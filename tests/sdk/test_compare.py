@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from runtime_py.manifest import Proof
-from sdk.compare import ProofFailed, compare, cosine, gate, sqnr_db, top1, top5_of
+from sdk.compare import LOWERING_DB, ProofFailed, compare, cosine, gate, pooled_db, sqnr_db, top1, top5_of
 
 
 def test_sqnr_of_a_known_error() -> None:
@@ -59,6 +59,33 @@ def test_the_gate_is_where_the_documentation_says(precision: str, db: float, pas
     else:
         with pytest.raises(ProofFailed, match="'b'"):
             gate("onnx", precision, proofs)
+
+
+def test_samples_are_pooled_by_their_noise() -> None:
+    assert pooled_db([20.0, 20.0]) == pytest.approx(20.0)
+    assert pooled_db([10.0, 30.0]) == pytest.approx(-10 * np.log10((0.1 + 0.001) / 2))
+
+
+@pytest.mark.parametrize(("loss", "passes"), [(LOWERING_DB - 0.1, True), (LOWERING_DB + 0.1, False)])
+def test_a_file_may_lose_so_much_of_its_program(loss: float, passes: bool) -> None:
+    proofs = tuple(
+        Proof(input=kind, sqnr_db=db - loss, cosine=1.0, max_error=0.0, top1=1.0, quantised_db=db)
+        for kind, db in (("sample0", 22.0), ("sample1", 27.0))
+    )
+    if passes:
+        gate("onnx", "w8a8", proofs)
+    else:
+        with pytest.raises(ProofFailed, match=r"onnx loses 6\.1 dB against the quantised program"):
+            gate("onnx", "w8a8", proofs)
+
+
+def test_a_sample_that_is_right_by_luck_does_not_fail_a_file() -> None:
+    """The program's second sample is nearly exact, the file's is merely good: over both they are alike."""
+    proofs = tuple(
+        Proof(input=kind, sqnr_db=own, cosine=1.0, max_error=0.0, top1=1.0, quantised_db=programs)
+        for kind, own, programs in (("sample0", 20.0, 21.0), ("sample1", 25.0, 50.0))
+    )
+    gate("onnx", "w8a8", proofs)
 
 
 def test_top5_are_softmax_probabilities() -> None:

@@ -3,7 +3,9 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,8 +13,9 @@ import sdk
 from exporters import TARGETS
 from runtime_py.bundle import open_bundle
 from runtime_py.errors import SdkError
+from runtime_py.manifest import Manifest
 from sdk.progress import Progress
-from sdk.results import ExportResult
+from sdk.results import ExportResult, TargetResult
 from tests.sdk.photos import write_photos
 
 NETS = str(Path(__file__).parent / "nets.py")
@@ -94,6 +97,43 @@ def test_a_second_export_takes_the_program_from_the_cache(
     assert quantised.manifest is not None
     assert again.manifest is not None
     assert again.manifest.quantization == quantised.manifest.quantization
+
+
+@pytest.mark.slow
+def test_mixed_goes_on_where_a_file_loses_more_than_its_program(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first files are said to have lost too much: the next program has layers in float, and says what was tried."""
+    from sdk import rounds
+    from sdk.gating import AccuracyLost, gated
+
+    def strict_once(rows: tuple[TargetResult, ...], manifest: Manifest, *others: Any) -> tuple[TargetResult, ...]:
+        found = gated(rows, manifest, *others)
+        if manifest.quantization is None or manifest.quantization.int8_macs < 1.0:
+            return found
+        lost = AccuracyLost("much").to_dict()
+        return tuple(replace(row, status="failed", error=lost) for row in found)
+
+    monkeypatch.setenv("EDGE_SDK_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(rounds, "gated", strict_once)
+    said: list[str] = []
+    made = sdk.export(
+        f"{NETS}:shades", ("onnx", "tflite"), inputs=[(1, 3, 48, 64)], precision="mixed", calibration=photos,
+        calibration_size=40, labels=["even", "odd", *(f"other{index}" for index in range(8))], eval_data=photos,
+        max_drop=100.0, out=tmp_path, progress=Progress(say=said.append),
+    )  # fmt: skip
+    assert made.ok, made.to_dict()
+    assert any("keeping more in float" in text for text in said), said
+    assert sum(text.startswith("measuring what each rounding") for text in said) == 1, "the second round knows it"
+    assert made.manifest is not None
+    record = made.manifest.quantization
+    assert record is not None
+    tried = [trial for trial in record.trials if trial.scored]
+    assert [trial.files_drop is not None for trial in tried] == [False, True, True]
+    assert [trial.chosen for trial in tried] == [False, False, True]
+    assert tried[2].int8_macs == record.int8_macs < 1.0
+    assert any(layer.kept for layer in record.layers)
+    assert sdk.verify(made.bundle or "").ok
 
 
 def test_integers_need_data_to_calibrate_on(tmp_path: Path) -> None:

@@ -80,3 +80,22 @@ def test_what_cannot_be_had_names_both_limits() -> None:
         keep_in_float(*network(0), 1e-9, float_macs=0.125, float_bytes=4321)
     assert "0.125" in caught.value.expected
     assert "4321" in caught.value.expected
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_no_subset_within_the_limits_leaves_less_noise(seed: int) -> None:
+    roundings, operators = network(seed)
+    limits = {"float_macs": 0.3, "float_bytes": 300_000}
+    kept = keep_in_float(roundings, operators, None, float_macs=0.3, float_bytes=300_000)
+    subsets = (
+        frozenset(row.name for row, take in zip(operators, taken, strict=True) if take)
+        for taken in product((False, True), repeat=len(operators))
+    )
+    allowed = [
+        left(roundings, each)
+        for each in subsets
+        if cost(operators, each) <= limits["float_macs"] and size(operators, each) <= limits["float_bytes"]
+    ]
+    assert cost(operators, kept) <= 0.3 + 1e-6
+    assert size(operators, kept) <= 300_001
+    assert left(roundings, kept) <= min(allowed) + 3e-4 * left(roundings, frozenset()), "TIE, and the solver's 1e-4"
