@@ -1,5 +1,6 @@
 """The inputs that every artifact must answer as PyTorch does, and PyTorch's answers, in golden.npz."""
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,9 +21,11 @@ if TYPE_CHECKING:
 Array = npt.NDArray[np.generic]
 PHOTO = Path(__file__).parent / "photos" / "chelsea.png"
 SEED = 20260101
-SAMPLES = 4
-"""Of those that a quantised program was not calibrated on, how many a bundle carries."""
-KINDS = ("photo", "random", "zeros", "saturated", *(f"sample{index}" for index in range(SAMPLES)))
+SAMPLES, MOST_SAMPLES = 4, 16
+"""Of those that a quantised program was not calibrated on, how many a bundle carries, at least and at most."""
+NUMBERS = 64
+"""In the samples' answers: of fewer, two programs' SQNR differ by some dB by chance alone."""
+KINDS = ("photo", "random", "zeros", "saturated", *(f"sample{index}" for index in range(MOST_SAMPLES)))
 
 
 @dataclass(frozen=True)
@@ -80,12 +83,19 @@ def quantised_golden(golden: Golden, samples: Path, program: Path, manifest: Man
     )
     quantised = _answers(program, inputs, manifest)
     with np.load(samples, allow_pickle=False) as file:
-        for index in range(SAMPLES):
+        for index in range(how_many(manifest, sum(key.startswith("in.") for key in file.files))):
             kind = f"sample{index}"
             inputs[kind] = {spec.name: file[f"in.{index}.{spec.name}"] for spec in manifest.inputs}
             outputs[kind] = {spec.name: file[f"float.{index}.{spec.name}"] for spec in manifest.outputs}
             quantised[kind] = {spec.name: file[f"quantised.{index}.{spec.name}"] for spec in manifest.outputs}
     return Golden(inputs, outputs, golden.photo if "photo" in inputs else None, quantised)
+
+
+def how_many(manifest: Manifest, arrays: int) -> int:
+    """Samples, of those whose `arrays` inputs there are: so many that their answers tell a good file from a bad one."""
+    numbers = sum(math.prod(spec.shape) for spec in manifest.outputs)
+    wanted = max(SAMPLES, min(MOST_SAMPLES, math.ceil(NUMBERS / numbers)))
+    return min(wanted, arrays // len(manifest.inputs))
 
 
 def taken_golden(golden: Golden, program: Path, captured: Path, manifest: Manifest) -> Golden:
