@@ -35,7 +35,7 @@ TARGETS: dict[str, TargetRow] = {
         ".tflite",
         "tflite",
         ("torch", "litert_torch", "ai_edge_litert", "ai_edge_quantizer"),
-        ("fp32", "fp16", "w8", "w8a8", "mixed"),
+        ("fp32", "fp16", "w8", "w8a8", "w8a16", "mixed"),
     ),
     "executorch": TargetRow(
         "exporters.executorch",

@@ -28,6 +28,11 @@ def computes_in_integers(program: ExportedProgram) -> bool:
     return any(node.target in QUANTIZE for node in program.graph.nodes)
 
 
+def has_wide_values(program: ExportedProgram) -> bool:
+    """Whether activations have 16 bits."""
+    return any(node.target in QUANTIZE and torch.int16 in node.args for node in program.graph.nodes)
+
+
 def unfolded(program: ExportedProgram) -> ExportedProgram:
     """Float weights, quantised in the graph: litert-torch knows a quantised weight by its two operators.
 

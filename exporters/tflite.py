@@ -43,9 +43,10 @@ class LiteRT:
             from exporters.edges import edges_of, float_ended, has_edges
             from exporters.named import Named, sample_inputs
             from exporters.passes import rewrite
-            from exporters.quantized import is_quantized, unfolded
+            from exporters.quantized import has_wide_values, is_quantized, unfolded
             from exporters.shared import store_once
             from exporters.tflite_ends import give_integers
+            from exporters.tflite_wide import widen_biases
 
             edged = has_edges(program)
             rewritten = rewrite(float_ended(program) if edged else program, self.name)
@@ -59,6 +60,8 @@ class LiteRT:
                     litert_torch.convert(module, sample_kwargs=samples).export(str(path))
                 if edged:
                     give_integers(path, *edges_of(program, options.input_names, options.output_names))
+                if has_wide_values(program):
+                    widen_biases(path)
                 if quantised:
                     store_once(path)
                 if options.precision == "fp16":

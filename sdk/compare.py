@@ -10,7 +10,7 @@ from runtime_py.errors import SdkError
 from runtime_py.manifest import Proof, Top
 
 Array = npt.NDArray[np.generic]
-GATE_DB = {"fp32": 60.0, "fp16": 40.0, "w8": 20.0, "w4": 10.0, "w8a8": 10.0, "mixed": 10.0}
+GATE_DB = {"fp32": 60.0, "fp16": 40.0, "w8": 20.0, "w4": 10.0, "w8a8": 10.0, "w8a16": 20.0, "mixed": 10.0}
 """By precision, the SQNR below which a file has failed. Of integers it says only that nothing broke: what they cost is
 told in the task's metric, where there is data to measure it on."""
 LOWERING_DB = 6.0
@@ -113,5 +113,6 @@ _WAYS_OUT = {
     "w8": "export with --precision fp16 and compare",
     "w4": "--precision w8: 4 bits are too few for this network's weights",
     "w8a8": "--precision mixed keeps layers in float where they need it; or calibrate on data like the device's",
+    "w8a16": "--precision fp16: 8 bits are too few for this network's weights",
     "mixed": "a smaller --max-drop keeps more layers in float; or calibrate on data like the device's",
 }

@@ -52,7 +52,7 @@ def _triple(_: click.Context, __: click.Parameter, value: str | None) -> tuple[f
 @click.option("--target", "-t", "targets", required=True, help="all, or names with commas; see `sdk targets`.")
 @click.option("--weights", help="A tag of the zoo (see `sdk models`), or a .safetensors or .pth file.")
 @click.option("--precision", default="fp32", show_default=True,
-              help="fp32, fp16, w8 and w4 (weights only), w8a8, or mixed: w8a8 where it suffices.")  # fmt: skip
+              help="fp32, fp16, w8, w4 (weights only), w8a8, w8a16 (LiteRT), mixed: float where needed.")  # fmt: skip
 @click.option("--io", default="float32", show_default=True,
               help="Inputs and outputs of w8a8 and mixed: float32, int8, or uint8 (takes pixels).")  # fmt: skip
 @click.option("--input-size", type=click.IntRange(min=1), help="Side of a square image, in pixels.")

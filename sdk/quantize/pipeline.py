@@ -35,6 +35,7 @@ from sdk.quantize.regions import layers_of
 from sdk.quantize.sensitivity import Sensitivity, sensitivity
 from sdk.quantize.student import Student, take_over
 from sdk.quantize.tuning import Lesson, affordable, tune
+from sdk.quantize.wide import check_joins, widen
 
 HELD = 16
 """Samples that nothing is calibrated on: remedies are judged on them."""
@@ -131,6 +132,17 @@ def mix(
     return work.made(best, [_marked(row, best.floats) for row in found.rows], "mixed"), found
 
 
+def quantise_wide(
+    program: ExportedProgram, calibration: Calibration, manifest: Manifest, progress: Progress | None = None
+) -> Made:
+    """With activations in 16 bits. Nothing need be searched or tuned: what is left is the weights' rounding.
+
+    Raises BadActivations, NothingToQuantise.
+    """
+    work = _Quantising(program, calibration, manifest, None, progress or Progress())
+    return work.made(work.wide(), [], "w8a16")
+
+
 class _Quantising:
     def __init__(
         self,
@@ -185,6 +197,16 @@ class _Quantising:
             best = self._better(best, self._tuned(best, answers), TUNED)
         self.recipes = [msgspec.structs.replace(row, chosen=row.name == best.name) for row in self.recipes]
         return best
+
+    def wide(self) -> _Attempt:
+        """The extremes that were seen, in 16 bits."""
+        check_joins(self.exact.graph)
+        narrow = self._attempt(Recipe())
+        widen(narrow.network)
+        made = replace(narrow, error=self._error(narrow.network))
+        self._note(made)
+        self.recipes = [msgspec.structs.replace(row, chosen=True) for row in self.recipes]
+        return made
 
     def _better(self, best: _Attempt, made: _Attempt, title: str) -> _Attempt:
         gain = made.error.quality_db - best.error.quality_db

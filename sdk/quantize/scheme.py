@@ -19,7 +19,7 @@ class Scheme:
     @property
     def calibrated(self) -> bool:
         """Whether it needs calibration data."""
-        return self.activations is not None and self.activations < 16
+        return self.quantised and self.activations is not None
 
     @property
     def quantised(self) -> bool:
@@ -33,15 +33,16 @@ SCHEMES: dict[str, Scheme] = {
     "w8": Scheme(8, None, "weights in 8 bits, computed in float"),
     "w4": Scheme(4, None, "weights in 4 bits where they can be grouped, others in 8, computed in float"),
     "w8a8": Scheme(8, 8, "weights and activations in 8 bits"),
+    "w8a16": Scheme(8, 16, "weights in 8 bits, activations in 16"),
     "mixed": Scheme(8, 8, "w8a8, but for the layers whose accuracy needs more"),
 }
 
 
-NOT_OFFERED = {
-    "w8a16": "of these runtimes LiteRT alone has integer kernels for activations in 16 bits, outside of XNNPACK",
-}
-"""Precisions that one might expect, and why there are none."""
 LACKING = {
+    **dict.fromkeys(
+        ((target, "w8a16") for target in TARGETS if target != "tflite"),
+        "of these runtimes LiteRT alone has integer kernels for activations in 16 bits",
+    ),
     ("executorch", "w8"): "XNNPACK has no convolution of float activations with 8-bit weights",
     ("executorch", "w4"): "XNNPACK has no convolution of float activations with 4-bit weights",
     ("tflite", "w4"): "its converter stores groups of 4-bit weights as bytes, in a file larger than that of w8",
@@ -61,12 +62,6 @@ class CannotTake(SdkError):
 
 def check_scheme(precision: str, targets: list[str]) -> Scheme:
     """The scheme of that name. Raises UnknownName, or CannotTake where one of the targets has it not."""
-    if precision in NOT_OFFERED:
-        raise CannotTake(
-            f"{precision} is not offered: {NOT_OFFERED[precision]}",
-            expected=", ".join(SCHEMES),
-            hint="--precision w8a8, or mixed, which keeps layers in float where they need it",
-        )
     if precision not in SCHEMES:
         raise unknown_name("precision", precision, sorted(SCHEMES))
     unable = [name for name in targets if precision not in TARGETS[name].precisions]
@@ -88,10 +83,10 @@ def check_io(io: str, precision: str, targets: list[str]) -> None:
         raise unknown_name("io", io, sorted(names))
     if io == "float32":
         return
-    if not SCHEMES[precision].calibrated:
-        able = ", ".join(name for name, scheme in SCHEMES.items() if scheme.calibrated)
+    if SCHEMES[precision].activations != 8:
+        able = ", ".join(name for name, scheme in SCHEMES.items() if scheme.activations == 8)
         raise CannotTake(
-            f"--io {io} with --precision {precision}, whose activations are floats",
+            f"--io {io} with --precision {precision}, whose activations are not in 8 bits",
             expected=f"--precision {able.replace(', ', ' or ')}",
             hint="--io float32, which is the default",
         )

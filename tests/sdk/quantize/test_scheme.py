@@ -8,12 +8,12 @@ import sdk
 from exporters import TARGETS
 from runtime_py.errors import UnknownName
 from sdk.quantize.edges import NoPixels
-from sdk.quantize.scheme import CannotTake, check_io
+from sdk.quantize.scheme import CannotTake, check_io, check_scheme
 
 NETS = str(Path(__file__).parents[1] / "nets.py")
 
 
-@pytest.mark.parametrize("precision", ["fp32", "fp16", "w8", "w4"])
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "w8", "w4", "w8a16"])
 def test_floats_inside_have_no_integers_at_their_ends(precision: str) -> None:
     with pytest.raises(CannotTake, match=f"--io int8 with --precision {precision}") as caught:
         check_io("int8", precision, ["onnx"])
@@ -27,6 +27,13 @@ def test_core_ml_says_what_it_can_take() -> None:
     assert caught.value.expected == "coreml: float32"
     assert "--target tflite" in caught.value.hint
     check_io("uint8", "mixed", [name for name in TARGETS if name != "coreml"])
+
+
+def test_only_litert_computes_in_16_bits() -> None:
+    assert check_scheme("w8a16", ["tflite"]).calibrated
+    with pytest.raises(CannotTake, match="cannot take w8a16: of these runtimes LiteRT alone") as caught:
+        check_scheme("w8a16", list(TARGETS))
+    assert caught.value.hint.endswith("--target tflite")
 
 
 def test_another_name_is_told_the_right_ones() -> None:
@@ -48,7 +55,7 @@ def test_an_export_is_refused_before_anything_is_captured(
 
 
 def test_pixels_are_refused_before_anything_is_quantised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sdk.exporting.quantise", lambda *_: pytest.fail("the network was quantised"))
+    monkeypatch.setattr("sdk.exporting.quantised", lambda *_: pytest.fail("the network was quantised"))
     with pytest.raises(NoPixels):
         sdk.export(
             f"{NETS}:two_inputs", "onnx", inputs=[(1, 8), (1, 6)], precision="w8a8", io="uint8",

@@ -171,11 +171,9 @@ def test_executorch_refuses_and_names_what_it_takes() -> None:
     assert "executorch" not in refused.value.hint
 
 
-def test_litert_refuses_4_bits_and_nothing_takes_w8a16(tmp_path: Path) -> None:
+def test_litert_refuses_4_bits(tmp_path: Path) -> None:
     with pytest.raises(CannotTake, match="tflite cannot take w4"):
-        check_scheme("w4", ["tflite"])
-    with pytest.raises(CannotTake, match="w8a16 is not offered"):
-        sdk.export("mcunet_in0", "all", precision="w8a16", out=tmp_path)
+        sdk.export("mcunet_in0", "tflite", precision="w4", out=tmp_path)
     assert not list(tmp_path.iterdir())
 
 
