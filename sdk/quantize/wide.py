@@ -29,9 +29,10 @@ def check_joins(graph: Graph) -> None:
     leaves no float between two layers in 16."""
     joins = [node for node in graph.nodes if node.target is aten.cat.default]
     if joins:
-        where, rest = ", ".join(module_of(node) or node.name for node in joins[:3]), len(joins) - 3
+        where = ", ".join(module_of(node) or node.name for node in joins[:3])
+        more = f" and {len(joins) - 3} more" if joins[3:] else ""
         raise NoWideJoin(
-            f"--precision w8a16 for a network that concatenates values, in {where}{f' and {rest} more' if rest > 0 else ''}",
+            f"--precision w8a16 for a network that concatenates values, in {where}{more}",
             expected="convolutions, linear layers, sums, products and pools: LiteRT has no concatenation in 16 bits",
             hint="--precision w8a8, or mixed, which keeps layers in float where they need it",
         )

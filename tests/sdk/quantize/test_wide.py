@@ -95,7 +95,7 @@ class Parts(nn.Module):
 
 
 def test_a_concatenation_is_refused_by_its_place(ready: Prepared) -> None:
-    with pytest.raises(NoWideJoin, match="concatenates values, in cat$") as caught:
+    with pytest.raises(NoWideJoin, match="concatenates values, in cat\n") as caught:
         check_joins(ready.network.graph)
     assert "w8a8" in caught.value.hint
     check_joins(prepared(torch.export.export(Parts().eval(), samples(1)[0]), samples, equalised=False).network.graph)
