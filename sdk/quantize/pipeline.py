@@ -135,7 +135,7 @@ def mix(
 def quantise_wide(
     program: ExportedProgram, calibration: Calibration, manifest: Manifest, progress: Progress | None = None
 ) -> Made:
-    """With activations in 16 bits. Nothing need be searched or tuned: what is left is the weights' rounding.
+    """With activations in 16 bits, whose ranges need no search: what is left is the weights' rounding.
 
     Raises BadActivations, NothingToQuantise.
     """
@@ -199,14 +199,19 @@ class _Quantising:
         return best
 
     def wide(self) -> _Attempt:
-        """The extremes that were seen, in 16 bits."""
+        """The extremes that were seen, in 16 bits, and the remedies for weights that bring the answers nearer."""
         check_joins(self.exact.graph)
-        narrow = self._attempt(Recipe())
-        widen(narrow.network)
-        made = replace(narrow, error=self._error(narrow.network))
-        self._note(made)
-        self.recipes = [msgspec.structs.replace(row, chosen=True) for row in self.recipes]
-        return made
+        best = self._widened(Recipe())
+        self._note(best)
+        for remedy in LEARNED:
+            best = self._better(best, self._widened(replace(best.recipe, **{remedy: True})), REMEDIES[remedy])
+        self.recipes = [msgspec.structs.replace(row, chosen=row.name == best.name) for row in self.recipes]
+        return best
+
+    def _widened(self, recipe: Recipe) -> _Attempt:
+        made = self._attempt(recipe)
+        widen(made.network)
+        return replace(made, error=self._error(made.network))
 
     def _better(self, best: _Attempt, made: _Attempt, title: str) -> _Attempt:
         gain = made.error.quality_db - best.error.quality_db

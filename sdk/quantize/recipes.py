@@ -63,7 +63,7 @@ REMEDIES = {
     "rounded": "weights rounded",
 }
 """In the order in which they are tried: each is kept where it brings the answers nearer."""
-LEARNED = frozenset({"corrected", "rounded"})
+LEARNED = ("corrected", "rounded")
 """Those that tuning does better, together with the ranges; they are for networks that are too large to be tuned."""
 TUNED = "ranges, weights and biases tuned"
 
