@@ -119,3 +119,25 @@ def store(network: GraphModule, node: Node, value: Tensor) -> None:
     if isinstance(old, torch.nn.Parameter):
         value = torch.nn.Parameter(value, requires_grad=False)
     setattr(holder, name, value)
+
+
+def put_back(saved: GraphModule, network: GraphModule) -> None:
+    """Give `network` the numbers of the same network as it was read from a file, where its nodes have other names.
+
+    Saving names every node anew, and `mul_5` may be another product then. Operators keep their order.
+    """
+    pairs = list(zip(_operators(network), _operators(saved), strict=True))
+    for own, other in pairs:
+        if own.target is not other.target:
+            raise ValueError(f"{own.name} is {own.target}, and {other.target} in the file")
+        arguments = []
+        for ours, theirs in zip(own.args, other.args, strict=True):
+            if isinstance(ours, Node) and ours.op == "get_attr":
+                store(network, ours, stored(saved, theirs).detach().clone())  # type: ignore[arg-type]  # a node too
+            arguments.append(theirs if isinstance(ours, int | float) else ours)
+        own.args = tuple(arguments)
+    network.recompile()
+
+
+def _operators(network: GraphModule) -> list[Node]:
+    return [node for node in network.graph.nodes if node.op == "call_function"]

@@ -19,7 +19,7 @@ from runtime_py.manifest import LayerError, Manifest, Quantization, Trial
 from sdk.quantize.calibration import Calibration
 from sdk.quantize.choice import FLOAT_BYTES, NoChoice, keep_in_float
 from sdk.quantize.errors import Error, answer_error
-from sdk.quantize.network import network_of
+from sdk.quantize.network import network_of, put_back
 from sdk.quantize.recipes import (
     LEARNED,
     REMEDIES,
@@ -171,10 +171,12 @@ class _Quantising:
             )
 
     def again(self, network: GraphModule, record: Quantization) -> _Attempt:
-        """What was made before."""
+        """What was made before, with the names that its nodes had before it was saved."""
         self.recipes = list(record.trials)
-        tuned = record.ranges.endswith(", tuned")
-        return _Attempt(Recipe.named(record.ranges), network, self._error(network), 0.0, tuned=tuned)
+        tuned, recipe = record.ranges.endswith(", tuned"), Recipe.named(record.ranges)
+        named = self._attempt(replace(recipe, corrected=False, rounded=False), count=1).network
+        put_back(network, named)
+        return _Attempt(recipe, named, self._error(named), 0.0, tuned=tuned)
 
     def best(self) -> _Attempt:
         """Every remedy that brings the answers nearer, on all samples in the end."""

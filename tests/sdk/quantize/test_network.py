@@ -1,5 +1,7 @@
 """The graph that is quantised answers as the program that it was made of."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -37,3 +39,33 @@ def test_bands_answer_as_the_whole_kernel(kernel: int, stride: int, size: tuple[
     assert all(layer.weights // 6 <= MOST_TAPS for layer in layers)
     assert sum(layer.weights for layer in layers) == 6 * kernel**2
     assert (len(layers) > 1) == (kernel**2 > MOST_TAPS)
+
+
+def test_a_saved_network_gets_its_names_back(tmp_path: Path) -> None:
+    """Equalising inserts products, which saving numbers among the others."""
+    from sdk.programs import load_program, save_program
+    from sdk.quantize.network import put_back
+    from sdk.quantize.recipes import Recipe, prepared, quantised
+    from tests.sdk.quantize import small
+
+    ready = prepared(small.program(), small.samples, equalised=False)
+    made, other = (quantised(ready, Recipe(searched=searched), small.samples, 16) for searched in (True, False))
+    for network in (made, other):
+        first = next(node for node in network.graph.nodes if node.op == "call_function")
+        first._rename("inserted_before_the_others")
+    save_program(torch.export.export(made, small.samples(1)[0]), tmp_path / "made.pt2")
+    saved = load_program(tmp_path / "made.pt2").module(check_guards=False)
+    names = [node.name for node in other.graph.nodes]
+    put_back(saved, other)
+    assert [node.name for node in other.graph.nodes] == names
+    given = small.samples(4, seed=3)
+    for expected, found in zip(small.firsts(made, given), small.firsts(other, given), strict=True):
+        torch.testing.assert_close(found, expected, rtol=0.0, atol=0.0)
+
+
+def test_another_network_is_not_taken_for_the_saved_one() -> None:
+    from sdk.quantize.network import put_back
+
+    one, two = (torch.fx.symbolic_trace(lambda x, f=f: f(x)) for f in (torch.relu, torch.sigmoid))
+    with pytest.raises(ValueError, match="in the file"):
+        put_back(one, two)
