@@ -121,23 +121,30 @@ def store(network: GraphModule, node: Node, value: Tensor) -> None:
     setattr(holder, name, value)
 
 
+class OtherOperators(ValueError):
+    """A saved network that is not the one in hand."""
+
+
 def put_back(saved: GraphModule, network: GraphModule) -> None:
     """Give `network` the numbers of the same network as it was read from a file, where its nodes have other names.
 
     Saving names every node anew, and `mul_5` may be another product then. Operators keep their order.
+
+    Raises OtherOperators.
     """
-    pairs = list(zip(_operators(network), _operators(saved), strict=True))
-    for own, other in pairs:
-        if own.target is not other.target:
-            raise ValueError(f"{own.name} is {own.target}, and {other.target} in the file")
+    ours, others = _operators(network), _operators(saved)
+    if [node.target for node in ours] != [node.target for node in others]:
+        raise OtherOperators(f"{len(others)} operators in the file, {len(ours)} here, or others")
+    for own, other in zip(ours, others, strict=True):
         arguments = []
-        for ours, theirs in zip(own.args, other.args, strict=True):
-            if isinstance(ours, Node) and ours.op == "get_attr":
-                store(network, ours, stored(saved, theirs).detach().clone())  # type: ignore[arg-type]  # a node too
-            arguments.append(theirs if isinstance(ours, int | float) else ours)
+        for argument, theirs in zip(own.args, other.args, strict=True):
+            if isinstance(argument, Node) and argument.op == "get_attr":
+                store(network, argument, stored(saved, theirs).detach().clone())  # type: ignore[arg-type]  # a node too
+            arguments.append(theirs if isinstance(argument, int | float) else argument)
         own.args = tuple(arguments)
     network.recompile()
 
 
 def _operators(network: GraphModule) -> list[Node]:
-    return [node for node in network.graph.nodes if node.op == "call_function"]
+    """In their order, without assertions, which saving adds."""
+    return [node for node in network.graph.nodes if node.op == "call_function" and node.users]

@@ -19,7 +19,7 @@ from runtime_py.manifest import LayerError, Manifest, Quantization, Trial
 from sdk.quantize.calibration import Calibration
 from sdk.quantize.choice import FLOAT_BYTES, NoChoice, keep_in_float
 from sdk.quantize.errors import Error, answer_error
-from sdk.quantize.network import network_of, put_back
+from sdk.quantize.network import OtherOperators, network_of, put_back
 from sdk.quantize.recipes import (
     LEARNED,
     REMEDIES,
@@ -175,7 +175,12 @@ class _Quantising:
         self.recipes = list(record.trials)
         tuned, recipe = record.ranges.endswith(", tuned"), Recipe.named(record.ranges)
         named = self._attempt(replace(recipe, corrected=False, rounded=False), count=1).network
-        put_back(network, named)
+        try:
+            put_back(network, named)
+        except OtherOperators:
+            self.progress.say("saving changed the program's operators: quantising once more")
+            self.recipes = []
+            return self.best()
         return _Attempt(recipe, named, self._error(named), 0.0, tuned=tuned)
 
     def best(self) -> _Attempt:

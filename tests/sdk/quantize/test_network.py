@@ -64,8 +64,11 @@ def test_a_saved_network_gets_its_names_back(tmp_path: Path) -> None:
 
 
 def test_another_network_is_not_taken_for_the_saved_one() -> None:
-    from sdk.quantize.network import put_back
+    from sdk.quantize.network import OtherOperators, put_back
 
-    one, two = (torch.fx.symbolic_trace(lambda x, f=f: f(x)) for f in (torch.relu, torch.sigmoid))
-    with pytest.raises(ValueError, match="in the file"):
+    one, two = (torch.fx.symbolic_trace(nn.Sequential(nn.Linear(2, 2), nn.ReLU())) for _ in range(2))
+    last = next(iter(reversed(two.graph.nodes)))
+    with two.graph.inserting_before(last):
+        last.args = (two.graph.call_function(torch.sigmoid, last.args),)
+    with pytest.raises(OtherOperators, match="or others"):
         put_back(one, two)
