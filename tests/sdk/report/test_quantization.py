@@ -379,3 +379,12 @@ def test_a_share_is_never_rounded_to_nothing_or_to_all(value: float, text: str) 
 )
 def test_counts_have_a_unit(value: int, text: str) -> None:
     assert words.count(value) == text
+
+
+def test_what_files_lost_stands_beside_what_their_program_did(quantised: Manifest) -> None:
+    page = Page(render(replace(quantised, quantization=record()), None, {}))
+    assert "worst file’s drop" not in page.text, "where no round knows it"
+    trials = (*TRIALS[:-1], replace(TRIALS[-1], files_drop=0.0123))
+    page = Page(render(replace(quantised, quantization=record(trials=trials)), None, {}))
+    assert "worst file’s drop" in page.text
+    assert "1.23 points" in page.text
