@@ -47,8 +47,8 @@ class Round:
     peak_mb: float
 
     def lost(self) -> tuple[int, float]:
-        """How many files lose too much, and what the worst one loses (a share of 1, or dB)."""
-        return len(self.losers()), self.drop() or 0.0
+        """How many targets failed, for whatever reason, and what the worst file loses (a share of 1, or dB)."""
+        return sum(row.status == "failed" for row in self.rows), self.drop() or 0.0
 
     def losers(self) -> list[str]:
         """The targets whose files lose too much."""
