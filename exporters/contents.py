@@ -100,7 +100,7 @@ def _tflite(path: Path) -> Iterator[Layer]:
                 continue
             stored = names[weight.Type()]
             given_bytes = names[graph.Tensors(read).Type()] == "int8"  # not what a DEQUANTIZE makes of them
-            integer = given_bytes and names[value.Type()] in ("int8", "int16")  # 16 bits of w8a16
+            integer = given_bytes and names[value.Type()] in ("int8", "int16")
             yield Layer(prod(weight.ShapeAsNumpy().tolist()), stored, integer)
 
 

@@ -14,7 +14,8 @@ import flatbuffers
 import numpy as np
 import numpy.typing as npt
 
-IDENTIFIER = b"TFL3"
+from exporters.tflite_file import read_model, write_model
+
 ALIGNMENT = 16
 """Of constants: the schema's `force_align`, which the generated Python code does not know."""
 
@@ -70,9 +71,7 @@ class SharingBuilder(flatbuffers.Builder):  # type: ignore[misc]  # which has no
 
 def store_once(path: Path) -> None:
     """Write the file again with everything equal once, and numbers for names inside. It answers bit for bit alike."""
-    from ai_edge_litert import schema_py_generated as schema
-
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(bytearray(path.read_bytes()), 0))
+    model = read_model(path)
     for graph in model.subgraphs:
         ends = {*graph.inputs, *graph.outputs}
         for number, tensor in enumerate(graph.tensors):
@@ -80,6 +79,4 @@ def store_once(path: Path) -> None:
                 tensor.name = str(number)
             if model.buffers[tensor.buffer].data is None and not model.buffers[tensor.buffer].offset:
                 tensor.buffer = 0  # by convention the empty one
-    builder = SharingBuilder(path.stat().st_size)
-    builder.Finish(model.Pack(builder), IDENTIFIER)
-    path.write_bytes(builder.Output())
+    write_model(path, model, SharingBuilder(path.stat().st_size))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-IDENTIFIER = b"TFL3"
+from exporters.tflite_file import read_model, write_model
 
 
 @dataclass(frozen=True)
@@ -28,18 +28,15 @@ def give_integers(path: Path, inputs: Iterable[Edge], outputs: Iterable[Edge]) -
     uint8:                           ... -> QUANTIZE   -> uint8
     Where the converter has put other operators at an end, one that converts is added there.
     """
-    import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(bytearray(path.read_bytes()), 0))
+    model = read_model(path)
     ends = _Ends(model, schema)
     for edge in inputs:
         ends.take(edge)
     for edge in outputs:
         ends.give(edge)
-    builder = flatbuffers.Builder(path.stat().st_size)
-    builder.Finish(model.Pack(builder), IDENTIFIER)
-    path.write_bytes(builder.Output())
+    write_model(path, model)
 
 
 class _Ends:

@@ -5,30 +5,27 @@ from typing import Any
 
 import numpy as np
 
-IDENTIFIER = b"TFL3"
+from exporters.tflite_file import read_model, write_model
 
 
 def widen_biases(path: Path) -> None:
     """Write the file again: the int32 biases of layers that read int16 become int64. Their converter knows 32 alone."""
-    import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(bytearray(path.read_bytes()), 0))
+    model = read_model(path)
     layers = {schema.BuiltinOperator.CONV_2D, schema.BuiltinOperator.DEPTHWISE_CONV_2D}
     layers |= {schema.BuiltinOperator.FULLY_CONNECTED, schema.BuiltinOperator.TRANSPOSE_CONV}
     widened: dict[int, int] = {}  # buffers: from 32 bits to 64
     for graph in model.subgraphs:
         for operator in graph.operators:
+            read = [graph.tensors[at] for at in operator.inputs if at >= 0]
             code = model.operatorCodes[operator.opcodeIndex].builtinCode
-            if code in layers and any(
-                graph.tensors[at].type == schema.TensorType.INT16 for at in operator.inputs if at >= 0
-            ):
-                for at in operator.inputs:
-                    if at >= 0 and graph.tensors[at].type == schema.TensorType.INT32 and _is_bias(graph.tensors[at]):
-                        _widen(model, graph.tensors[at], widened, schema)
-    builder = flatbuffers.Builder(path.stat().st_size)
-    builder.Finish(model.Pack(builder), IDENTIFIER)
-    path.write_bytes(builder.Output())
+            if code not in layers or all(tensor.type != schema.TensorType.INT16 for tensor in read):
+                continue
+            for tensor in read:
+                if tensor.type == schema.TensorType.INT32 and _is_bias(tensor):
+                    _widen(model, tensor, widened, schema)
+    write_model(path, model)
 
 
 def _is_bias(tensor: Any) -> bool:

@@ -98,14 +98,20 @@ class _Attempt:
 
 
 def quantise(
-    program: ExportedProgram, calibration: Calibration, manifest: Manifest, progress: Progress | None = None
+    program: ExportedProgram,
+    calibration: Calibration,
+    manifest: Manifest,
+    progress: Progress | None = None,
+    *,
+    wide: bool = False,
 ) -> Made:
     """Try every remedy, keep those that bring the answers nearer to the float network's on held-out samples.
 
-    Raises BadActivations, NothingToQuantise.
+    `wide`: activations in 16 bits, whose ranges need no search; what is left is the weights' rounding. Raises
+    BadActivations, NothingToQuantise, and NoWideJoin.
     """
     work = _Quantising(program, calibration, manifest, None, progress or Progress())
-    return work.made(work.best(), [], "w8a8")
+    return work.made(work.wide() if wide else work.best(), [], "w8a16" if wide else "w8a8")
 
 
 def mix(
@@ -130,17 +136,6 @@ def mix(
     found = known or work.sensitivity(start)
     best = work.mix(start, found, limits, tried)
     return work.made(best, [_marked(row, best.floats) for row in found.rows], "mixed"), found
-
-
-def quantise_wide(
-    program: ExportedProgram, calibration: Calibration, manifest: Manifest, progress: Progress | None = None
-) -> Made:
-    """With activations in 16 bits, whose ranges need no search: what is left is the weights' rounding.
-
-    Raises BadActivations, NothingToQuantise.
-    """
-    work = _Quantising(program, calibration, manifest, None, progress or Progress())
-    return work.made(work.wide(), [], "w8a16")
 
 
 class _Quantising:

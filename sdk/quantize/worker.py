@@ -51,7 +51,7 @@ def _quantise(job: QuantizeJob, write: Write) -> None:
     from sdk.programs import load_program
     from sdk.quantize.cache import key_of, restored, stored
     from sdk.quantize.calibration import read_calibration
-    from sdk.quantize.pipeline import Limits, Progress, mix, quantise, quantise_wide
+    from sdk.quantize.pipeline import Limits, Progress, mix, quantise
     from sdk.quantize.result import write_result
     from sdk.quantize.sensitivity import Sensitivity
 
@@ -76,8 +76,8 @@ def _quantise(job: QuantizeJob, write: Write) -> None:
     example = program.example_inputs[0]
 
     def whole() -> Quantization:
-        make = quantise_wide if job.precision == "w8a16" else quantise
-        return write_result(make(program, calibration, job.manifest, progress), folder, job.manifest, example)
+        made = quantise(program, calibration, job.manifest, progress, wide=job.precision == "w8a16")
+        return write_result(made, folder, job.manifest, example)
 
     def mixed() -> Quantization:
         record = kept(msgspec.structs.replace(job, precision="w8a8"), whole)  # what it starts from

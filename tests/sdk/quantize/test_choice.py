@@ -1,7 +1,7 @@
 """The choice of float operators against trying all of them."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import product
 
 import pytest
@@ -38,19 +38,20 @@ def size(operators: Sequence[Operator], kept: frozenset[str]) -> int:
     return sum(FLOAT_BYTES * row.weights for row in operators if row.name in kept)
 
 
+def subsets(operators: Sequence[Operator]) -> Iterator[frozenset[str]]:
+    for taken in product((False, True), repeat=len(operators)):
+        yield frozenset(row.name for row, take in zip(operators, taken, strict=True) if take)
+
+
 @pytest.mark.parametrize("seed", range(12))
 def test_no_subset_costs_less(seed: int) -> None:
     roundings, operators = network(seed)
     rng = random.Random(seed + 100)
     budget = left(roundings, frozenset()) * rng.choice([0.5, 0.1, 0.02])
     macs, bytes_ = rng.choice([0.3, 0.6, 1.0]), rng.choice([300_000, 10**9])
-    subsets = (
-        frozenset(row.name for row, take in zip(operators, taken, strict=True) if take)
-        for taken in product((False, True), repeat=len(operators))
-    )
     costs = [
         cost(operators, kept)
-        for kept in subsets
+        for kept in subsets(operators)
         if left(roundings, kept) <= budget and cost(operators, kept) <= macs and size(operators, kept) <= bytes_
     ]
     if not costs:
@@ -87,13 +88,9 @@ def test_no_subset_within_the_limits_leaves_less_noise(seed: int) -> None:
     roundings, operators = network(seed)
     limits = {"float_macs": 0.3, "float_bytes": 300_000}
     kept = keep_in_float(roundings, operators, None, float_macs=0.3, float_bytes=300_000)
-    subsets = (
-        frozenset(row.name for row, take in zip(operators, taken, strict=True) if take)
-        for taken in product((False, True), repeat=len(operators))
-    )
     allowed = [
         left(roundings, each)
-        for each in subsets
+        for each in subsets(operators)
         if cost(operators, each) <= limits["float_macs"] and size(operators, each) <= limits["float_bytes"]
     ]
     assert cost(operators, kept) <= 0.3 + 1e-6
