@@ -23,6 +23,12 @@ class TargetRow:
     packages: tuple[str, ...]
     precisions: tuple[str, ...] = ("fp32", "fp16", "w8", "w4", "w8a8", "mixed")
     io: tuple[str, ...] = ("float32", "int8", "uint8")
+    on_request: bool = False
+    """Whether `all` leaves it out."""
+
+    def file(self, name: str) -> str:
+        """What its artifact is called in the bundle NAME: NAME.suffix, or a folder of one name for all."""
+        return name + self.suffix if self.suffix.startswith(".") else self.suffix.rstrip("/")
 
 
 TARGETS: dict[str, TargetRow] = {
@@ -47,7 +53,19 @@ TARGETS: dict[str, TargetRow] = {
     ),
     "openvino": TargetRow("exporters.openvino", "OpenVINO", ".openvino", "openvino", ("torch", "openvino")),
     "onnx": TargetRow("exporters.onnx", "ONNX", ".onnx", "onnx", ("torch", "onnx", "onnxscript", "onnxruntime")),
+    "mcu": TargetRow(
+        "exporters.mcu",
+        "Microcontroller C",
+        "mcu/",
+        "quantize",
+        ("torch",),
+        ("w8a8",),
+        ("float32", "int8"),
+        on_request=True,
+    ),
 }
+ALL = tuple(name for name, row in TARGETS.items() if not row.on_request)
+"""What `--target all` means: the runtimes that take any network."""
 
 
 def get_target(name: str) -> TargetRow:

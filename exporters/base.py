@@ -17,8 +17,30 @@ from typing import TYPE_CHECKING, Any, Protocol
 from runtime_py.errors import SdkError
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     from torch.export import ExportedProgram
     from torch.fx import Node
+
+    from runtime_py.manifest import Microcontroller
+
+    Array = npt.NDArray[np.generic]
+
+
+@dataclass(frozen=True)
+class McuOptions:
+    """What a microcontroller's program may take.
+
+    `patches` is `auto`, `off` (one layer after the other) or `N,P`: the first N blocks in P x P patches. `sram` and
+    `flash` are bytes; `extra_macs` the share of the network's multiply-accumulates that may be made more than once:
+    without it none, or what `sram` makes necessary. With `arena` `dynamic` the caller passes the memory.
+    """
+
+    patches: str = "auto"
+    sram: int | None = None
+    flash: int | None = None
+    extra_macs: float | None = None
+    arena: str = "static"
 
 
 @dataclass(frozen=True)
@@ -29,6 +51,9 @@ class Options:
     precision: str
     input_names: tuple[str, ...]
     output_names: tuple[str, ...]
+    example: Array | None = None
+    """The first input of the bundle's golden ones, as floats or integers; what a target's own test may run."""
+    mcu: McuOptions | None = None
 
 
 @dataclass(frozen=True)
@@ -58,6 +83,7 @@ class Lowered:
     operators_delegated: int | None
     not_delegated: dict[str, int]
     tool_versions: dict[str, str]
+    mcu: Microcontroller | None = None
 
 
 class Exporter(Protocol):

@@ -335,10 +335,24 @@ def _portable(plan: Any) -> Iterator[Layer]:
 
 
 _SCALARS = {"FLOAT": "float32", "HALF": "float16", "CHAR": "int8", "BYTE": "uint8"}
+
+
+def _mcu(path: Path) -> Iterator[Layer]:
+    """By the tables of the generated C, which holds nothing but bytes."""
+    text = (path / "model.c").read_text(encoding="utf-8")
+    sizes = {name: int(size) for name, size in re.findall(r"static const int8_t weight_(\d+)\[(\d+)\]", text)}
+    rows = re.findall(r"\{MCU_(CONV|POINTWISE|DEPTHWISE), [^}]*\bweight_(\d+)", text)
+    if not rows:
+        raise UnreadableArtifact(f"{path.name} holds no layer", expected="the sources that sdk export writes")
+    for _, number in rows:
+        yield Layer(sizes[number], "int8", integer=True)
+
+
 READERS: dict[str, Callable[[Path], Iterator[Layer]]] = {
     "coreml": _coreml,
     "tflite": _tflite,
     "executorch": _executorch,
     "openvino": _openvino,
     "onnx": _onnx,
+    "mcu": _mcu,
 }

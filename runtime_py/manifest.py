@@ -239,6 +239,56 @@ class Quantization(Record, frozen=True, kw_only=True):
     """The gate, in shares of 1; None where accuracy was not measured."""
 
 
+class Emulation(Record, frozen=True, kw_only=True):
+    """One inference of a microcontroller's program in an emulated core, whose answer equals the host's to the last bit.
+
+    `instructions` are counted, not cycles and no time; `stack_bytes` is the high-water mark; `flash_bytes` are code and
+    constants as compiled for that core.
+    """
+
+    core: str
+    instructions: int
+    stack_bytes: int
+    flash_bytes: int
+    compiler: str = ""
+    emulator: str = ""
+
+
+class StageRow(Record, frozen=True, kw_only=True):
+    """Layers that a microcontroller's program runs together; `how` is `rows`, `whole` or `4 x 4 patches`.
+
+    `kept_bytes` are its input and output, `line_bytes` rows in between, `waiting_bytes` what later stages read.
+    """
+
+    modules: str
+    how: str
+    kept_bytes: int
+    line_bytes: int
+    waiting_bytes: int
+    macs: int
+    extra_macs: int
+
+
+class Microcontroller(Record, frozen=True, kw_only=True):
+    """What is known about generated C: RAM but for the stack, multiply-accumulates, and how it was proven.
+
+    `input` and `output` are what its bytes stand for. Without `emulations` it ran on this host only, and `not_emulated`
+    says why.
+    """
+
+    arena_bytes: int
+    macs: int
+    extra_macs: int
+    constant_bytes: int
+    input: Affine
+    output: Affine
+    whole_bytes: int
+    """The arena that one layer after the other would take."""
+    stages: tuple[StageRow, ...] = ()
+    emulations: tuple[Emulation, ...] = ()
+    not_emulated: str = ""
+
+
 class Artifact(Record, frozen=True, kw_only=True):
     """One exported file (or folder: `.mlpackage`, OpenVINO's .xml and .bin) and what is known about it.
 
@@ -263,6 +313,7 @@ class Artifact(Record, frozen=True, kw_only=True):
     """Of a quantised artifact: its worst SQNR against the quantised program, where `sqnr_db` is against the network."""
     accuracy: Accuracy | None = None
     contents: Contents | None = None
+    mcu: Microcontroller | None = None
     inputs: tuple[str, ...] = ()
     """The runtime's own names, in the order of the manifest's inputs."""
     outputs: tuple[str, ...] = ()

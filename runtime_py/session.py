@@ -21,7 +21,7 @@ from runtime_py.results import Classification, classification
 from runtime_py.video import Frames, Video, decode_tiles
 
 Array = npt.NDArray[Any]
-PREFERENCE = ("tflite", "onnx", "openvino", "executorch", "coreml")
+PREFERENCE = ("tflite", "onnx", "openvino", "executorch", "coreml", "mcu")
 
 
 class NoRuntime(SdkError):
@@ -223,7 +223,7 @@ def _asked_for(by_target: Mapping[str, Artifact], target: str) -> Artifact:
     reason, row = available(target), ENGINES[target]
     if reason is None:
         return by_target[target]
-    if row.runs_here:
+    if row.runs_here and not row.programs:
         raise missing_extra(row.package, row.extra, f"running the target {target}")
     raise NoRuntime(reason, hint=f"one of {', '.join(name for name in by_target if name != target)}")
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from exporters import TARGETS, get_target
+from exporters import ALL, TARGETS, get_target
+from exporters.base import McuOptions
 from runtime_py.bundle import describe, write_bundle
 from runtime_py.errors import SdkError, missing_extra
 from runtime_py.manifest import Artifact, Failure, File, Io, Manifest
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from sdk.capture import Captured
     from sdk.golden import Golden
 
-LONGEST_FIRST = ("executorch", "tflite", "coreml", "onnx", "openvino")
+LONGEST_FIRST = ("mcu", "executorch", "tflite", "coreml", "onnx", "openvino")
 
 
 def export(
@@ -53,6 +54,7 @@ def export(
     max_size: int | None = None,
     max_mac_share: float | None = None,
     io: Io = "float32",
+    mcu: McuOptions | None = None,
     progress: Progress | None = None,
 ) -> ExportResult:
     """Export a network to `targets`, prove each file in its own runtime, and write OUT/NAME.bundle.
@@ -69,6 +71,8 @@ def export(
 
     `io` is the type of inputs and outputs, where a target has activations in integers: `int8`, by the scale and zero
     point in the manifest, or `uint8`, pixels that the network normalises. What is computed in float stays float32.
+
+    `mcu` says what a microcontroller's program may take, where that is among the targets; `all` leaves it out.
     """
     started, progress = time.monotonic(), progress or Progress()
     names = _targets(targets)
@@ -92,7 +96,7 @@ def export(
         folder = work / "bundle"
         folder.mkdir()
         captured, golden, manifest = _prepare(source, folder, work, model)
-        plan = Plan(names, precision, name, jobs or _default_jobs(), eval_data, eval_images, max_drop)
+        plan = Plan(names, precision, name, jobs or _default_jobs(), eval_data, eval_images, max_drop, mcu)
         if quantising is not None:
             check_pixels(io, manifest)
             made = quantised(plan, quantising, io, golden, manifest, work, progress)
@@ -101,7 +105,7 @@ def export(
                 progress.say(f"rounding weights: {scheme.what}")
                 golden, manifest = shrink_weights(precision, captured, golden, manifest, folder, work)
             made = lower(plan, work, folder, golden, manifest, progress)
-        manifest = _complete(made.manifest, made.rows, made.folder, precision)
+        manifest = _complete(made.manifest, made.rows, made.folder, precision, name)
         seconds = time.monotonic() - started
         if not manifest.artifacts:
             return ExportResult(None, None, None, made.rows, seconds, made.peak_mb)
@@ -114,7 +118,7 @@ def export(
 
 def _targets(targets: str | Sequence[str]) -> list[str]:
     names = targets.split(",") if isinstance(targets, str) else list(targets)
-    names = list(TARGETS) if names == ["all"] else [name.strip() for name in names]
+    names = list(ALL) if names == ["all"] else [name.strip() for name in names]
     if not any(names):
         raise SdkError("no target was given", expected=f"all, or some of {', '.join(TARGETS)}")
     for name in names:
@@ -169,7 +173,7 @@ def _prepare(source: Source, folder: Path, work: Path, model: Any) -> "tuple[Cap
     return captured, golden, manifest
 
 
-def _complete(manifest: Manifest, rows: tuple[TargetResult, ...], folder: Path, precision: str) -> Manifest:
+def _complete(manifest: Manifest, rows: tuple[TargetResult, ...], folder: Path, precision: str, name: str) -> Manifest:
     """Keep what succeeded; the files of failed targets leave the bundle."""
     import shutil
 
@@ -178,8 +182,8 @@ def _complete(manifest: Manifest, rows: tuple[TargetResult, ...], folder: Path, 
         if row.status != "failed" and row.artifact:
             kept.append(row.artifact)
             continue
-        for path in folder.glob(f"*{TARGETS[row.target].suffix}"):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        path = folder / TARGETS[row.target].file(name)
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     failures = tuple(Failure(target=row.target, precision=precision, error=row.error) for row in rows if row.error)
     return msgspec.structs.replace(manifest, artifacts=tuple(kept), failures=failures)
 

@@ -190,6 +190,12 @@ def load_golden(path: Path, manifest: Manifest) -> Golden:
     )
 
 
+def first_input(path: Path, manifest: Manifest) -> Array:
+    """The first of a network's inputs of the first kind in golden.npz."""
+    golden = load_golden(path, manifest)
+    return next(iter(golden.inputs.values()))[manifest.inputs[0].name]
+
+
 def _named(arrays: dict[str, Array], prefix: str, specs: tuple[Tensor, ...]) -> dict[str, Array]:
     for spec in specs:
         found = arrays.get(prefix + spec.name)

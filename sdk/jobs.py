@@ -2,6 +2,7 @@
 
 import msgspec
 
+from exporters.base import McuOptions
 from runtime_py.manifest import Artifact, Manifest, Proof
 
 
@@ -16,6 +17,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     program: str | None = None
     artifact: Artifact | None = None
     golden: str | None = None
+    mcu: McuOptions | None = None
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from exporters import TARGETS
+from exporters.base import McuOptions
 from runtime_py.errors import SdkError
 from runtime_py.manifest import Io, Manifest, Trial
 from sdk.gating import AccuracyLost, gated, unit_of, with_gate
@@ -34,6 +35,7 @@ class Plan:
     eval_data: PathLike | None
     eval_images: PathLike | None
     max_drop: float
+    mcu: McuOptions | None = None
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,8 @@ def _chain(target: str, plan: Plan, folder: Path, program: Path, manifest: Manif
         "precision": plan.precision,
         "folder": str(folder),
         "manifest": manifest,
-        "file": plan.name + TARGETS[target].suffix,
+        "file": TARGETS[target].file(plan.name),
+        "mcu": plan.mcu if target == "mcu" else None,
     }
 
     def next_job(answer: Answer | None) -> Job | None:

@@ -49,13 +49,16 @@ def _lower(job: Job) -> Answer:
     from exporters.base import Options
     from exporters.contents import contents
     from runtime_py.bundle import describe
+    from sdk.golden import first_input
     from sdk.programs import load_program
 
     exporter = load_exporter(job.target)
     program = load_program(Path(job.program))  # type: ignore[arg-type]  # _lower runs only with a program
     names = [tuple(tensor.name for tensor in side) for side in (job.manifest.inputs, job.manifest.outputs)]
     path = Path(job.folder, job.file)
-    lowered = exporter.lower(program, Options(job.precision, names[0], names[1]), path)
+    golden = Path(job.folder, "golden.npz")
+    example = first_input(golden, job.manifest) if job.target == "mcu" and golden.is_file() else None
+    lowered = exporter.lower(program, Options(job.precision, names[0], names[1], example, job.mcu), path)
     size, sha256 = describe(path)
     return Answer(
         artifact=Artifact(

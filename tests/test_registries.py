@@ -39,8 +39,9 @@ def defined(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("folder", TABLES)
 def test_the_table_and_the_folder_name_the_same_modules(folder: str) -> None:
-    files = [path for path in (ROOT / folder).glob("*.py") if path.stem != "__init__"]
-    entries = {f"{folder.replace('/', '.')}.{path.stem}" for path in files if MARKS[folder] in defined(path)}
+    files = {path.stem: path for path in (ROOT / folder).glob("*.py") if path.stem != "__init__"}
+    files |= {path.parent.name: path for path in (ROOT / folder).glob("*/__init__.py")}
+    entries = {f"{folder.replace('/', '.')}.{name}" for name, path in files.items() if MARKS[folder] in defined(path)}
     assert entries == TABLES[folder]
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from shutil import which
 from typing import Any, Protocol
 
 import numpy as np
@@ -50,6 +51,8 @@ class EngineRow:
     extra: str
     older: tuple[str, ...] = ()
     systems: tuple[str, ...] = ()
+    programs: tuple[str, ...] = ()
+    """In place of a package: any one of these on the PATH."""
 
     @property
     def runs_here(self) -> bool:
@@ -63,6 +66,7 @@ ENGINES: dict[str, EngineRow] = {
     "executorch": EngineRow("runtime_py.engines.executorch", "ExecuTorch", "executorch", "executorch"),
     "openvino": EngineRow("runtime_py.engines.openvino", "OpenVINO", "openvino", "openvino"),
     "onnx": EngineRow("runtime_py.engines.onnx", "ONNX Runtime", "onnxruntime", "onnxruntime"),
+    "mcu": EngineRow("runtime_py.engines.mcu", "Microcontroller C", "", "sdk", programs=("cc", "gcc", "clang")),
 }
 
 
@@ -78,6 +82,9 @@ def available(target: str) -> str | None:
     row = get_engine(target)
     if not row.runs_here:
         return f"{row.title} runs on Apple systems only"
+    if row.programs:
+        found = any(which(program) for program in row.programs)
+        return None if found else f"no C compiler was found ({', '.join(row.programs)})"
     if all(find_spec(package) is None for package in (row.package, *row.older)):
         return f"the package {row.package!r} is not installed: pip install 'edge-sdk[{row.extra}]'"
     return None
@@ -87,6 +94,8 @@ def load_engine(target: str) -> EngineModule:
     """The module that loads artifacts of `target`. Raises MissingExtra or EngineFailed."""
     row, reason = get_engine(target), available(target)
     if reason is not None:
+        if row.programs:
+            raise EngineFailed(reason, hint="apt-get install gcc, or another target of the bundle")
         if not row.runs_here:
             raise EngineFailed(reason, hint="another target of the bundle")
         raise missing_extra(row.package, row.extra, f"running {row.title} artifacts")

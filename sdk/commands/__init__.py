@@ -16,6 +16,7 @@ COMMANDS: dict[str, Row] = {
     "verify": Row("sdk.commands.verify", "Prove a bundle again on this machine, from its files alone."),
     "run": Row("sdk.commands.run", "Answer images with a bundle, in any of its runtimes."),
     "eval": Row("sdk.commands.eval", "Score every artifact on real data, beside PyTorch."),
+    "plan": Row("sdk.commands.plan", "Say how a network would run on a microcontroller: RAM, flash, MACs."),
     "compare": Row("sdk.commands.compare", "Put two bundles side by side: size, accuracy, and what changed."),
     "train": Row("sdk.commands.train", "Train a network from a recipe; stops and goes on where it was."),
     "matrix": Row("sdk.commands.matrix", "Export every network to every target, and write the table."),

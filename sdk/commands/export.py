@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import click
 
 from sdk.console import print_json, print_table
+from sdk.sizes import Bytes, Share
 
 if TYPE_CHECKING:
-    from runtime_py.manifest import Io
+    from runtime_py.manifest import Io, Microcontroller
     from sdk.results import ExportResult, TargetResult
 
 
@@ -70,7 +71,14 @@ def _triple(_: click.Context, __: click.Parameter, value: str | None) -> tuple[f
 @click.option("--max-drop", default=1.0, show_default=True, type=click.FloatRange(min=0),
               help="Points of the task's metric (dB of a video decoder) that a target may lose.")  # fmt: skip
 @click.option("--max-mac-share", type=click.FloatRange(0, 1), help="mixed: the most MACs in float, a share of all.")
-@click.option("--max-size", type=click.IntRange(min=1), help="mixed: the most bytes of weights.")
+@click.option("--max-size", type=Bytes(), help="mixed: the most bytes of weights, such as 900kB.")
+@click.option("--sram", type=Bytes(), help="mcu: the most RAM, such as 96kB (KiB is 1024 bytes).")
+@click.option("--flash", type=Bytes(), help="mcu: the most flash for weights and code, such as 1MB.")
+@click.option("--patches", default="auto", show_default=True,
+              help="mcu: auto; off: layer by layer; N,P: first N blocks in P x P patches (`sdk plan`).")  # fmt: skip
+@click.option("--max-extra-macs", type=Share(), help="mcu: share of the MACs that may be made again, such as 10%.")
+@click.option("--arena", type=click.Choice(["static", "dynamic"]), default="static", show_default=True,
+              help="mcu: whose memory: the generated code's own, or what the caller passes.")  # fmt: skip
 @click.option("--out", default=".", type=click.Path(path_type=Path), help="Where NAME.bundle is written.")
 @click.option("--name", help="Name of the bundle; the model's by default.")
 @click.option("--jobs", "-j", type=click.IntRange(min=1), help="Targets at a time; one for each core by default.")
@@ -94,6 +102,11 @@ def command(
     max_drop: float,
     max_mac_share: float | None,
     max_size: int | None,
+    sram: int | None,
+    flash: int | None,
+    patches: str,
+    max_extra_macs: float | None,
+    arena: str,
     out: Path,
     name: str | None,
     jobs: int | None,
@@ -104,6 +117,7 @@ def command(
     MODEL is a name of the zoo, package.module:factory, file.py:factory, or a .pt2 file saved by torch.export.
     A target that fails leaves the others alone; the exit code is then 1.
     """
+    from exporters.base import McuOptions
     from sdk.exporting import export
     from sdk.live import live_progress
 
@@ -129,6 +143,7 @@ def command(
             max_drop=max_drop,
             max_mac_share=max_mac_share,
             max_size=max_size,
+            mcu=McuOptions(patches, sram, flash, max_extra_macs, arena),
             out=out,
             name=name,
             jobs=jobs,
@@ -178,6 +193,24 @@ def print_targets(targets: "tuple[TargetResult, ...]") -> None:
                     click.echo(f"  {word}: {row.error[key]}")
         elif row.artifact and row.artifact.reason:
             click.echo(f"\n{row.target}: {row.artifact.reason}")
+        if row.artifact and row.artifact.mcu:
+            click.echo(f"\n{row.target}: {words_of(row.artifact.mcu)}")
+
+
+def words_of(facts: "Microcontroller") -> str:
+    """What a microcontroller's program takes, and what proved it, in one paragraph."""
+    again = f", {facts.extra_macs / facts.macs:.1%} of {facts.macs:,} MACs made again" if facts.extra_macs else ""
+    lines = [
+        f"arena {facts.arena_bytes:,} B (one layer after the other: {facts.whole_bytes:,} B){again}",
+        *(
+            f"  {one.core}: equal to the last bit in QEMU; {one.instructions / facts.macs:.2f} instructions a MAC,"
+            f" stack {one.stack_bytes:,} B, flash {one.flash_bytes:,} B"
+            for one in facts.emulations
+        ),
+    ]
+    if facts.not_emulated:
+        lines.append(f"  ran on this host only: {facts.not_emulated}")
+    return "\n".join(lines)
 
 
 def _cells(row: "TargetResult") -> tuple[str, ...]:

@@ -44,7 +44,7 @@ def command(
     """
     import msgspec
 
-    from exporters import TARGETS, get_target
+    from exporters import ALL, get_target
     from models_zoo import MODELS, get_spec
     from runtime_py.errors import SdkError
     from sdk.console import print_json, print_table
@@ -58,7 +58,7 @@ def command(
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     names = [get_spec(name).name for name in _words(models)] or list(MODELS)
-    formats = [name for name in _words(targets) if get_target(name)] or list(TARGETS)
+    formats = [name for name in _words(targets) if get_target(name)] or list(ALL)
     kinds = [name for name in _words(precisions) if check_scheme(name, [])] or list(COLUMNS)
     for kind in kinds:
         absent = [name for name in _words(models) if not has_row(kind, name)]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from exporters import TARGETS
+from exporters import ALL, TARGETS
 from models_zoo import MODELS
 from sdk.compare import AGREEMENT, QUALITY_DB
 from sdk.matrix.calibration import COUNT, LATENT
@@ -25,7 +25,7 @@ def markdown(matrix: Matrix, models: Sequence[str], precisions: Sequence[str]) -
         precisions=precisions,
         named=f"{', '.join(most)} and {last}" if most else last,
         calibrated=[precision for precision in precisions if SCHEMES[precision].calibrated],
-        targets=[(name, row.title) for name, row in TARGETS.items()],
+        targets=[(name, TARGETS[name].title) for name in ALL],
         models=models,
         cells=_by_name(matrix),
         counts=_counts(matrix),
@@ -45,7 +45,7 @@ def markdown(matrix: Matrix, models: Sequence[str], precisions: Sequence[str]) -
 
 def picture(matrix: Matrix, models: Sequence[str], precisions: Sequence[str]) -> str:
     """An SVG: a row a network, a block of columns a precision, a cell's colour its SQNR."""
-    columns = [(precision, target) for precision in precisions for target in TARGETS]
+    columns = [(precision, target) for precision in precisions for target in ALL]
     kinds = {_steps(precision): [other for other in precisions if _steps(other) == _steps(precision)]
              for precision in precisions}  # fmt: skip
     drawing: str = _template("matrix.svg.j2").render(

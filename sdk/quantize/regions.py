@@ -34,9 +34,11 @@ SAME_SCALE = frozenset(
     }
 )  # fmt: skip
 """Move integers about and leave their scale alone."""
+MEANS = frozenset({aten.mean.dim, aten.adaptive_avg_pool2d.default, aten.avg_pool2d.default})
 TAIL_SHARE = 1e-3
 """A layer with weights counts as part of the tail if nothing but the tail follows it and it does less than this share
-of the multiply-accumulates: the fixed sum over a detector's bins, for one, and no classifier's last layer."""
+of the multiply-accumulates, and no other layer's answer comes to it straight: the fixed sum over a detector's bins, for
+one, and no classifier's last layer."""
 
 
 @dataclass(frozen=True)
@@ -119,9 +121,23 @@ def _tail(graph: Graph) -> set[Node]:
     small = TAIL_SHARE * sum(macs(node) for node in weighted)
     tail: set[Node] = {node for node in graph.nodes if node.op == "output"}
     for node in reversed(graph.nodes):
-        if node.op == "call_function" and (not _weighted(node) or macs(node) < small) and tail.issuperset(node.users):
+        decodes = not _weighted(node) or (macs(node) < small and not _follows_a_layer(node))
+        if node.op == "call_function" and decodes and tail.issuperset(node.users):
             tail.add(node)
     return tail - {_end(node) for node in weighted if node not in tail}
+
+
+def _follows_a_layer(node: Node) -> bool:
+    """Whether nothing but pools, clamps and moves lie between a layer and the one before: a classifier's last one does,
+    however small; a detector's sum over bins has a softmax before it."""
+    source = node.args[0]
+    while isinstance(source, Node) and source.op == "call_function":
+        if _weighted(source) or source.target in PAIRS:
+            return True
+        if source.target not in SAME_SCALE | CLAMPS | MEANS | {aten.batch_norm.default}:
+            return False
+        source = source.args[0]
+    return False
 
 
 def _wanted(graph: Graph, computing: set[Node]) -> set[Node]:

@@ -43,6 +43,10 @@ LACKING = {
         ((target, "w8a16") for target in TARGETS if target != "tflite"),
         "of these runtimes LiteRT alone has integer kernels for activations in 16 bits",
     ),
+    **dict.fromkeys(
+        (("mcu", precision) for precision in ("fp32", "fp16", "w8", "w4", "mixed")),
+        "a microcontroller's program computes in bytes alone",
+    ),
     ("executorch", "w8"): "XNNPACK has no convolution of float activations with 8-bit weights",
     ("executorch", "w4"): "XNNPACK has no convolution of float activations with 4-bit weights",
     ("tflite", "w4"): "its converter stores groups of 4-bit weights as bytes, in a file larger than that of w8",
@@ -50,8 +54,11 @@ LACKING = {
 """Why a target has not what others have; see weights.py."""
 
 
-NO_BYTES = {"coreml": "Core ML's arrays are float16, float32 or int32"}
-"""Why a target has no integer inputs and outputs."""
+NO_BYTES = {
+    "coreml": "Core ML's arrays are float16, float32 or int32",
+    "mcu": "a microcontroller's program takes signed bytes",
+}
+"""Why a target has not these inputs and outputs."""
 
 
 class CannotTake(SdkError):
