@@ -241,7 +241,7 @@ def _front(network: Network, tiled: bool) -> list[_Way]:
                     ]
             ways[end] = _best(found)
         final = ways[ends[-1]]
-        if final and (not tiled or min(way.peak for way in final if way.extra == 0) <= bound):
+        if any(way.extra == 0 and way.peak <= bound for way in final):
             return final
         bound += max(256, bound // 50)
 

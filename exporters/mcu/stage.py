@@ -105,7 +105,7 @@ def plan_stage(network: Network, first: int, last: int, tiles: tuple[int, int] =
         ahead if partner is not None else None,
         max((aligned(_scratch(network, layer)) for layer in inside), default=0),
         sum(aligned(SUM_BYTES * layer.output.channels) for layer in inside if layer.kind == "mean"),
-        made - sum(network.macs(layer) for layer in inside),
+        max(0, made - sum(network.macs(layer) for layer in inside)),  # rows that a stride leaves out are not made
         region,
     )
 

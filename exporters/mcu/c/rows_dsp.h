@@ -252,22 +252,23 @@ INLINED void add_products(const uint64_t *pairs, const int8_t *w, int count, int
 INLINED void finish_products(const mcu_layer *l, int first, int block, const int places, int32_t (*sums)[MOST_PLACES],
                              int8_t *out)
 {
+    const int channels = l->out_c, zero = l->out_zero, whole = any_byte(l);
     const int32_t *bias = l->bias + first, *multiplier = l->multiplier + first;
     const int8_t *shift = l->shift + first;
-    const int channels = l->out_c, zero = l->out_zero, whole = any_byte(l);
-    for (int i = 0; i < block; i++, out++) {
-        if (!whole || !fits_factor(bias[i], shift[i])) {
-            finish_slowly(l, first + i, sums[i], 1, places, out);
+    for (const int32_t(*end)[MOST_PLACES] = sums + block; sums < end; sums++, out++, multiplier++) {
+        const int s = *shift++;
+        if (!fits_factor(*bias++, s) || !whole) {
+            finish_slowly(l, (int)(multiplier - l->multiplier), *sums, 1, places, out);
             continue;
         }
-        const factor f = factor_of(multiplier[i], shift[i], zero);
-        int8_t *o = put(sums[i][0], f, out, channels);
+        const factor f = factor_of(*multiplier, s, zero);
+        int8_t *o = put((*sums)[0], f, out, channels);
         if (places > 1)
-            o = put(sums[i][1], f, o, channels);
+            o = put((*sums)[1], f, o, channels);
         if (places > 2)
-            o = put(sums[i][2], f, o, channels);
+            o = put((*sums)[2], f, o, channels);
         if (places > 3)
-            put(sums[i][3], f, o, channels);
+            put((*sums)[3], f, o, channels);
     }
 }
 
@@ -325,7 +326,7 @@ static void product(const mcu_layer *l, const int8_t *in, int count, int taps, i
 {
     static const products_of *const of[] = {NULL, &products_of_1, &products_of_2, &products_of_3, &products_of_4};
     while (count > 0) {
-        const int places = count == 5 || count == 6 ? 3 : count < MOST_PLACES ? count : MOST_PLACES;
+        const int places = count == 5 ? 3 : count < MOST_PLACES ? count : MOST_PLACES;
         products(l, in, taps, out, of[places]);
         in += places * taps;
         out += places * l->out_c;
@@ -336,8 +337,8 @@ static void product(const mcu_layer *l, const int8_t *in, int count, int taps, i
 /* ---- depthwise: four channels of a few neighbouring outputs; products of two kernel rows with one instruction ---- */
 
 #define MOST_WIDE 7     /* columns of a kernel */
-#define MOST_COLUMNS 18 /* of the input, for one stretch of outputs */
-#define MOST_OUTPUTS 11
+#define MOST_COLUMNS 21 /* of the input, for one stretch of outputs */
+#define MOST_OUTPUTS 15
 
 /* One column of two rows: for each of four channels a word, of the upper row's value and the lower row's. */
 typedef struct {
@@ -465,13 +466,14 @@ OWN_FRAME void depthwise_4(const mcu_layer *l, const int8_t *const *rows, int in
 
 static int depthwise_channels(const mcu_layer *l, const int8_t *const *rows, int in_x0, int8_t *out, int x0, int x1)
 {
-    const int most = 1 + (MOST_COLUMNS - l->kernel_w) / l->stride_w, made = l->in_c - l->in_c % 4;
+    const int fitting = 1 + (MOST_COLUMNS - l->kernel_w) / l->stride_w, made = l->in_c - l->in_c % 4;
+    const int most = fitting < MOST_OUTPUTS ? fitting : MOST_OUTPUTS;
     if (l->kernel_w > MOST_WIDE)
         return 0;
     for (int x = x0, count; x < x1; x += count, out += count * l->in_c) {
-        count = most < MOST_OUTPUTS ? most : MOST_OUTPUTS;
-        if (count > x1 - x)
-            count = x1 - x;
+        count = x1 - x;
+        if (count > most) /* in equal parts */
+            count = (count + (count + most - 1) / most - 1) / ((count + most - 1) / most);
         for (int c = 0; c < made; c += 4)
             depthwise_4(l, rows, in_x0, x, count, c, out);
     }
