@@ -123,8 +123,6 @@ def plan(
     network, name = _network(model, wishes, progress)
     progress.say("looking for the schedule")
     schedule = chosen(network, McuOptions(patches, sram, flash, max_extra_macs))
-    if max_extra_macs is not None and schedule.extra_macs > max_extra_macs * network.total_macs:
-        raise _too_much_again(schedule, patches, sram, max_extra_macs)
     return _planned(name, schedule, sram, flash)
 
 
@@ -168,25 +166,6 @@ def _network(model: Any, wishes: Wishes, progress: Progress) -> "tuple[Network, 
     captured = capture(source)
     progress.say("finding its layers in integers")
     return integer_network(captured.program), source.name
-
-
-def _too_much_again(schedule: "Schedule", patches: str, sram: int | None, most: float) -> SdkError:
-    """The error of a schedule that makes more multiply-accumulates again than were allowed."""
-    from exporters.mcu.schedule import OverBudget, least_memory
-
-    share = schedule.extra_macs / schedule.network.total_macs
-    enough = f"--max-extra-macs {int(share * 1000) / 10 + 0.1:.1f}%"
-    if patches == "auto":
-        return OverBudget(
-            f"--sram {sram:,} bytes take patches that make {share:.1%} of the multiply-accumulates again",
-            expected=f"at most {most:.1%}, which takes {least_memory(schedule.network, most).arena:,} bytes",
-            hint=enough,
-        )
-    return BadPlan(
-        f"--patches {patches} makes {share:.1%} of the multiply-accumulates again",
-        expected=f"at most {most:.1%}",
-        hint=f"{enough}, or fewer blocks in patches",
-    )
 
 
 def _planned(name: str, schedule: "Schedule", sram: int | None, flash: int | None) -> MemoryPlan:

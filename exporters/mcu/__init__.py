@@ -39,7 +39,7 @@ class Microcontroller:
         schedule = chosen(network, asked)
         image = as_bytes(network, options.example)
         write(path, schedule, asked, image, simulate(network, image))
-        emulations, why_not, versions = prove(path)
+        emulations, why_not, versions = prove(path, max(schedule.arena, 16))
         return Lowered(
             inputs=options.input_names,
             outputs=options.output_names,

@@ -101,7 +101,8 @@ def emulate(folder: Path, core: str, *, timeout_s: float = 300) -> Emulated:
         objects = _compiled(folder, Path(made), chosen, machine, timeout_s)
         program = _linked(Path(made), objects, chosen, machine, timeout_s)
         flash = sum(_flash(objects[name], timeout_s) for name in ("model", "kernels"))
-        arena = _symbol(program, "model_arena", timeout_s)
+        dynamic = "define MODEL_ARENA_DYNAMIC" in (folder / "model.h").read_text(encoding="utf-8")
+        arena = _symbol(program, "golden_arena" if dynamic else "model_arena", timeout_s)
         numbers = _run(program, machine, timeout_s)
     return Emulated(
         core=core,

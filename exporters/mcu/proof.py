@@ -22,7 +22,7 @@ class HostDiffers(SdkError):
     id = "generated-code-differs"
 
 
-def prove(folder: Path) -> tuple[tuple[Emulation, ...], str, dict[str, str]]:
+def prove(folder: Path, arena_bytes: int) -> tuple[tuple[Emulation, ...], str, dict[str, str]]:
     """What the emulated cores did, why there is none, and the compilers' versions. Raises HostDiffers."""
     compiler = next(filter(None, map(shutil.which, COMPILERS)), None)
     versions: dict[str, str] = {}
@@ -43,6 +43,12 @@ def prove(folder: Path) -> tuple[tuple[Emulation, ...], str, dict[str, str]]:
             raise HostDiffers(
                 f"{CORES[core].title} answers otherwise than this host",
                 expected="equal bytes",
+                hint="report it with the bundle",
+            )
+        if one.arena_bytes != arena_bytes:
+            raise HostDiffers(
+                f"{CORES[core].title}: the linker gave the arena {one.arena_bytes:,} bytes",
+                expected=f"{arena_bytes:,}, as planned",
                 hint="report it with the bundle",
             )
         found.append(

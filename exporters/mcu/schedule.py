@@ -88,11 +88,13 @@ def chosen(network: Network, asked: McuOptions) -> Schedule:
     elif asked.patches != "auto":
         schedule = patched(network, *patches_of(asked.patches))
     elif asked.sram is not None:
-        schedule = within(network, asked.sram, asked.extra_macs)
+        schedule = within(network, asked.sram)
     else:
         schedule = least_memory(network, asked.extra_macs or 0.0)
     if asked.sram is not None and schedule.arena > asked.sram:
         raise over_budget(schedule, asked.sram, f"--patches {asked.patches}")
+    if asked.extra_macs is not None and schedule.extra_macs > asked.extra_macs * network.total_macs:
+        raise _too_much_again(schedule, asked, asked.extra_macs)
     needed = sum(layer.constants for layer in network.layers) + CODE_BYTES
     if asked.flash is not None and needed > asked.flash:
         largest = sorted(network.layers, key=lambda layer: -layer.constants)[:3]
@@ -103,6 +105,23 @@ def chosen(network: Network, asked: McuOptions) -> Schedule:
             hint="a narrower network, or a board with more flash",
         )
     return schedule
+
+
+def _too_much_again(schedule: Schedule, asked: McuOptions, most: float) -> SdkError:
+    """The error of a schedule that makes more multiply-accumulates again than were allowed."""
+    share = schedule.extra_macs / schedule.network.total_macs
+    enough = f"--max-extra-macs {int(share * 1000) / 10 + 0.1:.1f}%"
+    if asked.patches == "auto":
+        return OverBudget(
+            f"--sram {asked.sram:,} bytes take patches that make {share:.1%} of the multiply-accumulates again",
+            expected=f"at most {most:.1%}, which takes {least_memory(schedule.network, most).arena:,} bytes",
+            hint=enough,
+        )
+    return BadPatches(
+        f"--patches {asked.patches} makes {share:.1%} of the multiply-accumulates again",
+        expected=f"at most {most:.1%}",
+        hint=f"{enough}, or fewer blocks in patches",
+    )
 
 
 class BadPatches(SdkError):
@@ -126,16 +145,12 @@ def least_memory(network: Network, most_extra: float = 0.0) -> Schedule:
     return placed(network, min(ways, key=lambda way: (way.peak, way.extra)).stages)
 
 
-def within(network: Network, sram: int, most_extra: float | None = None) -> Schedule:
-    """The fewest recomputed multiply-accumulates in at most `sram` bytes, and at most this share of them.
-
-    Raises OverBudget.
-    """
+def within(network: Network, sram: int) -> Schedule:
+    """The fewest recomputed multiply-accumulates in at most `sram` bytes. Raises OverBudget."""
     schedule = least_memory(network)
     if schedule.arena <= sram:
         return schedule
-    limit = network.total_macs * (float("inf") if most_extra is None else most_extra)
-    front = [way for way in _front(network, tiled=True) if way.extra <= limit]
+    front = _front(network, tiled=True)
     fitting = [way for way in front if way.peak <= sram]
     if fitting:
         return placed(network, min(fitting, key=lambda way: (way.extra, way.peak)).stages)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.nn import functional as F
 
-from exporters import TARGETS
+from exporters import ALL
 from tests.exporters.support import installed
 
 Arrays = Mapping[str, np.ndarray]
@@ -195,7 +195,7 @@ RUNTIMES: dict[str, Callable[[Path, Arrays], Arrays]] = {
 }
 
 
-@pytest.fixture(params=list(TARGETS))
+@pytest.fixture(params=list(ALL))
 def target(request: pytest.FixtureRequest) -> str:
     """Every target that is installed here."""
     return installed(request.param)

@@ -18,7 +18,7 @@ from sdk.quantize.edges import with_edges
 from tests.exporters.support import installed
 from tests.sdk.quantize.ended import INNER, INPUT, MANIFEST, SCORES, Ended, Whole, normalised, pixels, program
 
-ABLE = [name for name, row in TARGETS.items() if "int8" in row.io]
+ABLE = [name for name, row in TARGETS.items() if "uint8" in row.io]
 NAMES = ("image",), ("scores", "map", "share")
 Arrays = dict[str, np.ndarray]
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 import runtime_py
 import sdk
-from exporters import TARGETS
+from exporters import ALL
 from runtime_py.bundle import check_files, open_bundle
 from runtime_py.errors import SdkError, UnknownName
 from sdk.results import ExportResult
@@ -45,7 +45,7 @@ def test_a_network_of_ones_own_is_proven_on_all_five(mixed: ExportResult) -> Non
     assert mixed.ok, mixed.to_dict()
     statuses = {row.target: row.status for row in mixed}
     mac = sys.platform == "darwin"
-    assert statuses == dict.fromkeys(TARGETS, "executed") | {"coreml": "executed" if mac else "interpreted"}
+    assert statuses == dict.fromkeys(ALL, "executed") | {"coreml": "executed" if mac else "interpreted"}
     for row in mixed:
         assert row.artifact is not None
         assert row.artifact.sqnr_db is not None

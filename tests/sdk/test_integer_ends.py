@@ -19,7 +19,7 @@ from tests.sdk.photos import write_photos
 NETS = str(Path(__file__).parent / "nets.py")
 PHOTOS = Path(sdk.__file__).parent / "photos"
 SHAPE = (1, 3, 32, 48)
-ABLE = tuple(name for name, row in TARGETS.items() if "int8" in row.io)
+ABLE = tuple(name for name, row in TARGETS.items() if "uint8" in row.io)
 LABELS = ("dark", "light", *(f"shade {index}" for index in range(8)))
 IOS = ("float32", "int8", "uint8")
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import sdk
-from exporters import TARGETS
+from exporters import ALL
 from runtime_py.bundle import open_bundle
 from runtime_py.errors import SdkError
 from runtime_py.manifest import Manifest
@@ -50,7 +50,7 @@ def quantised(tmp_path_factory: pytest.TempPathFactory, photos: Path, cache: Pat
 @pytest.mark.slow
 def test_every_target_answers_as_the_quantised_program_does(quantised: ExportResult) -> None:
     assert quantised.ok, quantised.to_dict()
-    assert {row.target for row in quantised} == set(TARGETS)
+    assert {row.target for row in quantised} == set(ALL)
     for row in quantised:
         assert row.artifact is not None
         assert row.artifact.fidelity_db is not None

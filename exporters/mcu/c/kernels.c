@@ -6,7 +6,7 @@
 #if defined(MCU_PLAIN)
 #elif defined(__ARM_FEATURE_MVE) && (__ARM_FEATURE_MVE & 1)
 #define MCU_MVE 1
-#elif defined(__ARM_FEATURE_DSP) && __ARM_FEATURE_DSP
+#elif defined(__ARM_FEATURE_DSP) && defined(__thumb2__) && __ARM_ARCH_PROFILE == 'M'
 #define MCU_DSP 1
 #elif defined(__SSE2__)
 #define MCU_SSE2 1
@@ -61,6 +61,21 @@ static inline void inside(const mcu_layer *l, int x, int *first, int *last, int 
 
 /* ---- kernels: one row, columns x0 .. x1 ---- */
 
+/* A first layer's rows of a kernel are a few bytes, for which a call takes longer than the copy. */
+static inline void copy(int8_t *to, const int8_t *from, size_t size)
+{
+    if (size > 32) {
+        memcpy(to, from, size);
+        return;
+    }
+    for (; size >= 4; size -= 4, to += 4, from += 4)
+        memcpy(to, from, 4);
+    if (size >= 2)
+        memcpy(to, from, 2);
+    if (size % 2 != 0)
+        to[size - 1] = from[size - 1];
+}
+
 /* Two places at a time, gathered side by side; what lies outside of the image is the zero point. */
 static void conv_row(const mcu_layer *l, const int8_t *const *rows, int in_x0, int8_t *out, int x0, int x1,
                      int8_t *scratch)
@@ -81,7 +96,7 @@ static void conv_row(const mcu_layer *l, const int8_t *const *rows, int in_x0, i
                 const size_t before = (size_t)first * channels, size = (size_t)(last - first) * channels;
                 if (size < wide)
                     memset(to, l->in_zero, wide);
-                memcpy(to + before, rows[ky] + (size_t)(column - in_x0) * channels, size);
+                copy(to + before, rows[ky] + (size_t)(column - in_x0) * channels, size);
             }
         }
         product(l, scratch, count, taps, out);

@@ -68,7 +68,7 @@ typedef struct {
 
 #define MOST_RIGHT 20 /* the zero point, shifted, must fit */
 
-/* Products add less than 2^28 to a bias. */
+/* Products, of up to 2^14 taps, add up to 2^28 to a bias. */
 static inline int fits_factor(int32_t bias, int shift)
 {
     return (((uint32_t)bias + 0x20000000u) & 0xc0000000u) == 0 && (uint32_t)(shift + MOST_RIGHT) < MOST_RIGHT;
@@ -414,7 +414,9 @@ OWN_FRAME void depthwise_4(const mcu_layer *l, const int8_t *const *rows, int in
 {
     const int channels = l->in_c, kernel_w = l->kernel_w, stride = l->stride_w;
     const int left = x * stride - l->pad_left, columns = (count - 1) * stride + kernel_w;
-    const int before = left < 0 ? -left : 0, after = left + columns > l->in_w ? left + columns - l->in_w : 0;
+    int before = left < 0 ? -left : 0, after = left + columns > l->in_w ? left + columns - l->in_w : 0;
+    before = before < columns ? before : columns; /* all, where padding is wider than the kernel */
+    after = after < columns - before ? after : columns - before;
     const int given = columns - before - after;
     const ptrdiff_t start = (ptrdiff_t)(left + before - in_x0) * channels + c;
     const int row_of_weights = kernel_w * channels;

@@ -234,10 +234,12 @@ static void block_of(const mcu_layer *l, const int8_t *const *rows, int c, block
         to->first_row++;
     while (to->last_row > to->first_row && rows[to->last_row - 1] == NULL)
         to->last_row--;
-    for (int kx = 0; kx < l->kernel_w; kx++) {
+    const int step = to->step, row_of_weights = l->kernel_w * step, rows_inside = to->last_row - to->first_row;
+    const int8_t *column = to->weight + to->first_row * row_of_weights;
+    for (int kx = 0; kx < l->kernel_w; kx++, column += step) {
         int16x8_t even = vdupq_n_s16(0), odd = vdupq_n_s16(0);
-        const int8_t *w = to->weight + (to->first_row * l->kernel_w + kx) * to->step;
-        for (int ky = to->first_row; ky < to->last_row; ky++, w += l->kernel_w * to->step) {
+        const int8_t *w = column;
+        for (int ky = 0; ky < rows_inside; ky++, w += row_of_weights) {
             const int8x16_t weights = vld1q_s8(w);
             least = vminq_s8(least, weights);
             even = vaddq_s16(even, vmovlbq_s8(weights));
@@ -278,51 +280,54 @@ typedef struct {
 /* `count` columns of one row of the kernel. */
 static inline void add_row_of(const int8_t *a, const int8_t *w, int step, int count, split_sums *to)
 {
+    int16x8_t x, y, z;
     __asm__ volatile("wls lr, %[count], 2f\n"
                      "1:\n\t"
-                     "vldrb.8 q0, [%[a]]\n\t"
-                     "vldrb.8 q1, [%[w]]\n\t"
+                     "vldrb.8 %q[x], [%[a]]\n\t"
+                     "vldrb.8 %q[y], [%[w]]\n\t"
                      "add %[a], %[a], %[step]\n\t"
                      "add %[w], %[w], %[step]\n\t"
-                     "vmullb.s8 q2, q0, q1\n\t"
-                     "vmullt.s8 q0, q0, q1\n\t"
-                     ADD_TO_SPLIT("q2", "q0")
+                     "vmullb.s8 %q[z], %q[x], %q[y]\n\t"
+                     "vmullt.s8 %q[x], %q[x], %q[y]\n\t"
+                     ADD_TO_SPLIT("%q[z]", "%q[x]")
                      "le lr, 1b\n"
                      "2:"
                      : [el] "+w"(to->even_low), [eh] "+w"(to->even_high), [ol] "+w"(to->odd_low),
-                       [oh] "+w"(to->odd_high), [a] "+r"(a), [w] "+r"(w)
+                       [oh] "+w"(to->odd_high), [x] "=&w"(x), [y] "=&w"(y), [z] "=&w"(z), [a] "+r"(a), [w] "+r"(w)
                      : [step] "r"(step), [count] "r"(count), [half] "r"(128)
-                     : "q0", "q1", "q2", "lr", "memory");
+                     : "lr", "memory");
 }
 
 /* `count` columns of two rows of the kernel, whose products are added first. */
 static inline void add_two_rows_of(const int8_t *a, const int8_t *b, const int8_t *v, const int8_t *w, int step,
                                    int count, split_sums *to)
 {
+    int16x8_t x, y, z, t;
     __asm__ volatile("wls lr, %[count], 2f\n"
                      "1:\n\t"
-                     "vldrb.8 q0, [%[a]]\n\t"
-                     "vldrb.8 q1, [%[v]]\n\t"
+                     "vldrb.8 %q[x], [%[a]]\n\t"
+                     "vldrb.8 %q[y], [%[v]]\n\t"
                      "add %[a], %[a], %[step]\n\t"
-                     "vmullb.s8 q2, q0, q1\n\t"
-                     "vldrb.8 q3, [%[b]]\n\t"
-                     "vmullt.s8 q0, q0, q1\n\t"
-                     "vldrb.8 q1, [%[w]]\n\t"
+                     "vmullb.s8 %q[z], %q[x], %q[y]\n\t"
+                     "vldrb.8 %q[t], [%[b]]\n\t"
+                     "vmullt.s8 %q[x], %q[x], %q[y]\n\t"
+                     "vldrb.8 %q[y], [%[w]]\n\t"
                      "add %[v], %[v], %[step]\n\t"
-                     "vmullt.s8 q3, q3, q1\n\t"
+                     "vmullt.s8 %q[t], %q[t], %q[y]\n\t"
                      "add %[w], %[w], %[step]\n\t"
-                     "vadd.i16 q0, q0, q3\n\t"
-                     "vldrb.8 q3, [%[b]]\n\t" /* again: no register is left for both halves */
+                     "vadd.i16 %q[x], %q[x], %q[t]\n\t"
+                     "vldrb.8 %q[t], [%[b]]\n\t" /* again: no register is left for both halves */
                      "add %[b], %[b], %[step]\n\t"
-                     "vmullb.s8 q3, q3, q1\n\t"
-                     "vadd.i16 q2, q2, q3\n\t"
-                     ADD_TO_SPLIT("q2", "q0")
+                     "vmullb.s8 %q[t], %q[t], %q[y]\n\t"
+                     "vadd.i16 %q[z], %q[z], %q[t]\n\t"
+                     ADD_TO_SPLIT("%q[z]", "%q[x]")
                      "le lr, 1b\n"
                      "2:"
                      : [el] "+w"(to->even_low), [eh] "+w"(to->even_high), [ol] "+w"(to->odd_low),
-                       [oh] "+w"(to->odd_high), [a] "+r"(a), [b] "+r"(b), [v] "+r"(v), [w] "+r"(w)
+                       [oh] "+w"(to->odd_high), [x] "=&w"(x), [y] "=&w"(y), [z] "=&w"(z), [t] "=&w"(t), [a] "+r"(a),
+                       [b] "+r"(b), [v] "+r"(v), [w] "+r"(w)
                      : [step] "r"(step), [count] "r"(count), [half] "r"(128)
-                     : "q0", "q1", "q2", "q3", "lr", "memory");
+                     : "lr", "memory");
 }
 
 INLINED int32x4_t quarter(const block *own, const int i, int32x4_t high,
@@ -357,7 +362,8 @@ static inline void put_16(const block *own, const split_sums *sums, int8_t *out)
 static __attribute__((noinline)) void outputs_of(const block *own, const int8_t *const *rows, ptrdiff_t in, int in_step,
                                                  const mcu_layer *l, int first, int last, int8_t *out, int count)
 {
-    const int step = own->step, row_of_weights = l->kernel_w * step, columns = last - first;
+    const int step = own->step, row_of_weights = l->kernel_w * step;
+    const int columns = last > first ? last - first : 0; /* none where padding is wider than the kernel */
     const int8_t *weight = own->weight + own->first_row * row_of_weights + first * step;
     const int8_t *const *end = rows + own->last_row, *const *last_pair = own->pairs ? end - 1 : rows;
     for (; count > 0; count--, in += in_step, out += step) {

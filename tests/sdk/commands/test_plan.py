@@ -69,9 +69,6 @@ def test_a_budget_of_flash_is_an_error_in_json(capsys: pytest.CaptureFixture[str
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (("--sram", "96GB"), "--sram '96GB' is no size"),
-        (("--flash", "much"), "--flash 'much' is no size"),
-        (("--max-extra-macs", "10"), "--max-extra-macs '10' is no share"),
         (("--target", "onnx"), "--target onnx"),
         (("--out", "plan.png"), "--out plan.png"),
     ],
@@ -83,6 +80,21 @@ def test_bad_input_is_said_in_words_at_once(
     _, err = run(capsys, MODEL, *arguments, code=1)
     assert err.startswith(f"error: {text}")
     assert "expected: " in err
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "text"),
+    [
+        ("--sram", "96GB", "'96GB' is no size: bytes, or a number with kB"),
+        ("--flash", "much", "'much' is no size"),
+        ("--max-extra-macs", "10", "'10' is no share, such as 10%"),
+    ],
+)
+def test_sizes_and_shares_are_read_at_once(
+    capsys: pytest.CaptureFixture[str], option: str, value: str, text: str
+) -> None:
+    _, err = run(capsys, MODEL, option, value, code=2)
+    assert f"'{option}': {text}" in err
 
 
 def test_patches_that_say_nothing(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import sdk
-from exporters import TARGETS
+from exporters import ALL
 from runtime_py.errors import UnknownName
 from sdk.quantize.edges import NoPixels
 from sdk.quantize.scheme import CannotTake, check_io, check_scheme
@@ -18,7 +18,7 @@ def test_floats_inside_have_no_integers_at_their_ends(precision: str) -> None:
     with pytest.raises(CannotTake, match=f"--io int8 with --precision {precision}") as caught:
         check_io("int8", precision, ["onnx"])
     assert "w8a8 or mixed" in caught.value.expected
-    check_io("float32", precision, list(TARGETS))
+    check_io("float32", precision, list(ALL))
 
 
 def test_core_ml_says_what_it_can_take() -> None:
@@ -26,13 +26,13 @@ def test_core_ml_says_what_it_can_take() -> None:
         check_io("uint8", "w8a8", ["coreml", "tflite"])
     assert caught.value.expected == "coreml: float32"
     assert "--target tflite" in caught.value.hint
-    check_io("uint8", "mixed", [name for name in TARGETS if name != "coreml"])
+    check_io("uint8", "mixed", [name for name in ALL if name != "coreml"])
 
 
 def test_only_litert_computes_in_16_bits() -> None:
     assert check_scheme("w8a16", ["tflite"]).calibrated
     with pytest.raises(CannotTake, match="cannot take w8a16: of these runtimes LiteRT alone") as caught:
-        check_scheme("w8a16", list(TARGETS))
+        check_scheme("w8a16", list(ALL))
     assert caught.value.hint.endswith("--target tflite")
 
 

@@ -44,7 +44,11 @@ static __attribute__((noinline)) uint32_t measured_run(int8_t *output, int *erro
     for (volatile uint32_t *word = stack_limit; word < top; word++)
         *word = PAINT;
     const uint32_t start = board_ticks();
+#ifdef MODEL_ARENA_DYNAMIC
+    *error = model_invoke_image(golden_input, output, golden_arena.bytes);
+#else
     *error = model_invoke_image(golden_input, output);
+#endif
     *ticks = board_ticks() - start;
     const volatile uint32_t *word = stack_limit;
     while (word < top && *word == PAINT)

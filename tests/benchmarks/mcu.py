@@ -1,0 +1,119 @@
+"""Microcontroller programs: RAM, flash and instructions of the zoo's networks, and speed beside LiteRT Micro.
+
+python tests/benchmarks/mcu.py networks [NAME ...] [--cores cortex-m7,cortex-m55]
+    A markdown table, by random weights: RAM, MACs and, in QEMU, instructions, stack and flash. Needs gcc-arm-none-eabi
+    and qemu-system-arm.
+python tests/benchmarks/mcu.py speed BUNDLE.bundle THEIRS.tflite [--runs 30]
+    The bundle's C on this host, one thread, in turns with the interpreter of LiteRT Micro (pip install tflite-micro)
+    and with LiteRT on THEIRS.tflite; and the interpreter's arena.
+"""
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import runtime_py
+from exporters.mcu.emulate import CORES, emulate
+from exporters.mcu.generate import Facts, sources
+from exporters.mcu.network import Network
+from exporters.mcu.schedule import least_memory, whole_layers
+from exporters.mcu.simulate import as_bytes, simulate
+from models_zoo import create_model, get_spec
+from models_zoo.mobilenet_v2 import mobilenet_v2
+from sdk.planning import integer_network
+
+NETWORKS = (
+    "mcunet_in0", "mcunet_in1", "mcunet_in2", "mcunet_in3", "mcunet_in4", "mcunet_vww1", "mobilenet_v2_0.35_144",
+)  # fmt: skip
+
+
+def network(name: str) -> Network:
+    """A zoo's network, or `mobilenet_v2_WIDTH_SIDE`, with random weights."""
+    torch.manual_seed(0)
+    if name.startswith("mobilenet_v2_"):
+        width, side = name.removeprefix("mobilenet_v2_").split("_")
+        net, shape = mobilenet_v2("mobilenet_v2", width=float(width)), (3, int(side), int(side))
+    else:
+        net, shape = create_model(name), get_spec(name).shape
+    return integer_network(torch.export.export(net.eval(), (torch.rand(1, *shape),)))
+
+
+def tabulate(names: list[str], cores: list[str]) -> None:
+    """A row a network."""
+    heads = [f"{core}: instructions a MAC" for core in cores]
+    print("| network | RAM, B | layer by layer, B | MACs |", " | ".join(heads), "| stack, B | flash, B |")
+    print("|---|---:|---:|---:|" + "---:|" * (len(cores) + 2))
+    for name in names:
+        made = network(name)
+        schedule, image = least_memory(made), as_bytes(made, None)
+        with tempfile.TemporaryDirectory() as folder:
+            for file, text in sources(schedule, Facts(name), image, simulate(made, image)).items():
+                Path(folder, file).write_text(text)
+            runs = [emulate(Path(folder), core) for core in cores]
+        assert all(run.agrees for run in runs), name
+        counts = " | ".join(f"{run.instructions / made.total_macs:.2f}" for run in runs)
+        stack, flash = max(run.stack_bytes for run in runs), max(run.flash_bytes for run in runs)
+        row = f"{schedule.arena:,} | {whole_layers(made).arena:,} | {made.total_macs:,} | {counts}"
+        print(f"| {name} | {row} | {stack:,} | {flash:,} |", flush=True)
+
+
+def race(bundle: str, theirs: Path, runs: int) -> None:
+    """Milliseconds and ratios, of turns in one run."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    session = runtime_py.load(bundle, target="mcu")
+    spec = session.spec.inputs[0]
+    image = np.random.default_rng(0).uniform(-1, 1, spec.shape).astype(np.float32)
+    turns: dict[str, Callable[[], object]] = {"generated C": lambda: session.run({spec.name: image})}
+    litert = Interpreter(str(theirs), num_threads=1)
+    litert.allocate_tensors()
+    given = litert.get_input_details()[0]
+    litert.set_tensor(given["index"], np.ones(given["shape"], given["dtype"]))
+    turns["LiteRT, one thread"] = litert.invoke
+    try:
+        from tflite_micro.python.tflite_micro import runtime
+    except ImportError:
+        sys.exit("pip install tflite-micro")
+    micro = runtime.Interpreter.from_bytes(theirs.read_bytes(), arena_size=1 << 23)
+    micro.set_input(np.ones(given["shape"], given["dtype"]), 0)
+    turns["LiteRT Micro"] = micro.invoke
+    times: dict[str, list[float]] = {name: [] for name in turns}
+    for turn in range(runs + 2):
+        for name, call in turns.items():
+            started = time.perf_counter()
+            call()
+            if turn >= 2:
+                times[name].append(1e3 * (time.perf_counter() - started))
+    slowest = statistics.median(times["LiteRT Micro"])
+    for name, values in times.items():
+        own = statistics.median(values)
+        print(f"{name:20} p50 {own:8.2f} ms  {slowest / own:6.1f} x LiteRT Micro")
+
+
+def main() -> None:
+    """One of both."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    kinds = parser.add_subparsers(dest="kind", required=True)
+    table = kinds.add_parser("networks")
+    table.add_argument("names", nargs="*")
+    table.add_argument("--cores", default=",".join(CORES))
+    speed = kinds.add_parser("speed")
+    speed.add_argument("bundle")
+    speed.add_argument("theirs", type=Path)
+    speed.add_argument("--runs", type=int, default=30)
+    options = parser.parse_args()
+    if options.kind == "networks":
+        tabulate(options.names or list(NETWORKS), options.cores.split(","))
+    else:
+        race(options.bundle, options.theirs, options.runs)
+
+
+if __name__ == "__main__":
+    main()
