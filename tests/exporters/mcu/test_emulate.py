@@ -48,26 +48,26 @@ class Chain:
         self, kind: str, out: int, kernel: tuple[int, int] = (1, 1), stride: tuple[int, int] = (1, 1), pad: tuple[int, int] = (0, 0),
         *, extreme: bool = False,
     ) -> None:  # fmt: skip
-        """A layer with weights. `extreme`: biases up to 2^30 with factors about 1, and factors of 2 and more."""
-        given = self.last
-        side = [
-            (s + 2 * p - k) // t + 1
-            for s, p, k, t in zip((given.height, given.width), pad, kernel, stride, strict=True)
-        ]
+        """A layer with weights. Of every three channels of an `extreme` one the first has a bias near 2^30, the second
+        all weights -128, and the third few weights and a factor of 2 or more."""
+        given, places = self.last, (self.last.height, self.last.width)
+        side = [(s + 2 * p - k) // t + 1 for s, p, k, t in zip(places, pad, kernel, stride, strict=True)]
         shape = (*kernel, out) if kind == "depthwise" else (out, *kernel, given.channels)
-        weight = self.random.integers(-128, 128, shape).astype(np.int8)
+        weight = self.random.integers(-127 - len(self.layers) % 2, 128, shape).astype(np.int8)
         taps = weight.size // out
-        bias = self.random.integers(-3000, 3000, out)
-        if extreme:
-            weight = np.where(self.random.random(shape) < 0.2, -128, weight // 64).astype(np.int8)
-            bias[::3] = self.random.choice([-(2**30), 2**30, 2**29, -(2**29)], len(bias[::3]))
-        factor = 2.0 if extreme else 1 / (60 * np.sqrt(taps))
+        bias = self.random.integers(-3000, 3000, out).astype(np.int32)
         self._append(
-            kind, (len(self.layers) - 1,), self._tensor(side[0], side[1], out), factor, out,
-            kernel=kernel, stride=stride, pad=pad, weight=weight, bias=bias.astype(np.int32),
+            kind, (len(self.layers) - 1,), self._tensor(side[0], side[1], out), 1 / (60 * np.sqrt(taps)), out,
+            kernel=kernel, stride=stride, pad=pad, weight=weight, bias=bias,
         )  # fmt: skip
         if extreme:
-            self.layers[-1].shift[np.abs(bias) > 2**28] = self.random.integers(-25, 1)
+            channels, shift = weight if kind == "depthwise" else np.moveaxis(weight, 0, -1), self.layers[-1].shift
+            bias[::3] = self.random.choice([-(2**30), 2**30, 2**29, -(2**29)], len(bias[::3]))
+            shift[::3] = self.random.integers(-25, -21, len(bias[::3]))
+            channels[..., 1::3] = -128
+            channels[..., 2::3] = self.random.random(channels[..., 2::3].shape) < 1 / taps
+            bias[2::3] = self.random.integers(-20, 20, len(bias[2::3]))
+            shift[2::3] = self.random.integers(0, 4, len(bias[2::3]))
 
     def add(self, other: int) -> None:
         """The sum of the last output and an older one, with factors around LiteRT's."""
