@@ -11,6 +11,7 @@ from runtime_py.manifest import Artifact, Manifest
 from sdk.report import words
 from sdk.report.answers import Top5, side_by_side
 from sdk.report.devices import guides
+from sdk.report.microcontroller import flash_of, on_board
 from sdk.report.plot import plot_sqnr
 from sdk.report.quantization import STYLE, quantised
 
@@ -78,7 +79,9 @@ def _context(manifest: Manifest, top5: Top5) -> dict[str, Any]:
         "answers": side_by_side(top5, titles),
         "plot": plot_sqnr(titled),
         "quantised": quantised(manifest, titled),
-        "delegated": [_delegation(title, a) for title, a in titled if a.status != "failed"],
+        "delegated": [_delegation(title, a) for title, a in titled if a.status != "failed" and a.mcu is None],
+        "board": on_board(manifest),
+        "flash_of": flash_of,
         "error_fields": ERROR_FIELDS,
         "guides": guides(manifest),
         "tools": _tools(manifest),

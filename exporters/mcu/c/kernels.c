@@ -2,9 +2,9 @@
 
 #include <string.h>
 
-/* -DMCU_PLAIN: C alone, whatever the processor has. */
+/* -DMCU_PLAIN: C alone, whatever the processor has. Helium's rows need as many registers as only optimisers leave. */
 #if defined(MCU_PLAIN)
-#elif defined(__ARM_FEATURE_MVE) && (__ARM_FEATURE_MVE & 1)
+#elif defined(__ARM_FEATURE_MVE) && (__ARM_FEATURE_MVE & 1) && defined(__OPTIMIZE__)
 #define MCU_MVE 1
 #elif defined(__ARM_FEATURE_DSP) && defined(__thumb2__) && __ARM_ARCH_PROFILE == 'M'
 #define MCU_DSP 1
