@@ -108,7 +108,7 @@ def _header(schedule: Schedule, facts: Facts) -> str:
 #define MODEL_OUTPUT_SCALE {_float(gives.scale)}
 #define MODEL_OUTPUT_ZERO_POINT {_int(gives.zero)}
 #define MODEL_MACS {schedule.network.total_macs}
-#define MODEL_EXTRA_MACS {schedule.extra_macs} /* made more than once, at the borders of patches */
+#define MODEL_EXTRA_MACS {schedule.extra_macs} /* on top of MODEL_MACS: made again at the borders of patches */
 
 #define MODEL_OK 0
 #define MODEL_NULL_POINTER 1

@@ -2,10 +2,12 @@
 
 #include <string.h>
 
-/* -DMCU_PLAIN: C alone, whatever the processor has. Helium's rows need as many registers as only optimisers leave. */
+/* -DMCU_PLAIN: C alone, whatever the processor has. Helium's rows take as many registers as only optimisers leave. */
 #if defined(MCU_PLAIN)
-#elif defined(__ARM_FEATURE_MVE) && (__ARM_FEATURE_MVE & 1) && defined(__OPTIMIZE__)
+#elif defined(__ARM_FEATURE_MVE) && (__ARM_FEATURE_MVE & 1)
+#ifdef __OPTIMIZE__
 #define MCU_MVE 1
+#endif
 #elif defined(__ARM_FEATURE_DSP) && defined(__thumb2__) && __ARM_ARCH_PROFILE == 'M'
 #define MCU_DSP 1
 #elif defined(__SSE2__)
@@ -14,7 +16,7 @@
 
 /* ---- arithmetic ---- */
 
-/* value * multiplier / 2^31 * 2^shift, rounded to nearest twice, as LiteRT's kernels do: halves up, then away from 0. */
+/* value * multiplier / 2^31 * 2^shift, rounded to nearest twice as LiteRT does: halves up, then away from 0. */
 static inline int32_t rescale(int32_t value, int32_t multiplier, int shift)
 {
     const int left = shift > 0 ? shift : 0, right = shift > 0 ? 0 : -shift;

@@ -1,7 +1,8 @@
 /* Rows by Arm's DSP instructions (Cortex-M4, M7, M33 ...): two products of 16 bits with one instruction.
  *
- * Bytes become pairs of 16 bits: of a word's bytes 0 .. 3 the pairs (0, 2) and (1, 3), which takes one instruction each.
- * Weights are unpacked where they are used, activations once for many channels.
+ * Bytes become pairs of 16 bits: a word's bytes 0 .. 3 the pairs (0, 2) and (1, 3), by one instruction each. Weights
+ * are unpacked where they are used, activations once for many channels. Where compilers take more registers than there
+ * are, or more instructions than the operands need, those few lines are assembly.
  */
 #ifndef MCU_ROWS_DSP_H
 #define MCU_ROWS_DSP_H
@@ -356,7 +357,8 @@ static inline column_pair *put_column(column_pair *to, uint32_t c0, uint32_t c1,
 }
 
 /* `offset` is added to all. */
-INLINED void pair_columns(const int8_t *upper, const int8_t *lower, int count, int step, uint32_t offset, column_pair *to)
+INLINED void pair_columns(const int8_t *upper, const int8_t *lower, int count, int step, uint32_t offset,
+                          column_pair *to)
 {
     for (const column_pair *end = to + count; to < end; upper += step, lower += step) {
         const uint32_t a = word_at(upper), even_a = even_bytes_plus(offset, a), odd_a = odd_bytes_plus(offset, a);
@@ -409,51 +411,24 @@ INLINED void add_columns(const column_pair *a, const column_pair *w, int count, 
     }
 }
 
-/* `count` outputs from column x on, of channels c .. c+3. */
-OWN_FRAME void depthwise_4(const mcu_layer *l, const int8_t *const *rows, int in_x0, int x, int count, int c, int8_t *out)
+INLINED void add_rows(const column_pair *a, const column_pair *w, int count, int stride, int kernel_w,
+                      int32_t (*sums)[4])
 {
-    const int channels = l->in_c, kernel_w = l->kernel_w, stride = l->stride_w;
-    const int left = x * stride - l->pad_left, columns = (count - 1) * stride + kernel_w;
-    int before = left < 0 ? -left : 0, after = left + columns > l->in_w ? left + columns - l->in_w : 0;
-    before = before < columns ? before : columns; /* all, where padding is wider than the kernel */
-    after = after < columns - before ? after : columns - before;
-    const int given = columns - before - after;
-    const ptrdiff_t start = (ptrdiff_t)(left + before - in_x0) * channels + c;
-    const int row_of_weights = kernel_w * channels;
-    const uint32_t minus_zero = ((uint32_t)-l->in_zero & 0xffff) * 0x10001;
-    column_pair a[MOST_COLUMNS], w[MOST_WIDE];
-    int32_t sums[MOST_OUTPUTS][4];
-    const int32_t b0 = l->bias[c], b1 = l->bias[c + 1], b2 = l->bias[c + 2], b3 = l->bias[c + 3];
-    for (int i = 0; i < count; i++)
-        sums[i][0] = b0, sums[i][1] = b1, sums[i][2] = b2, sums[i][3] = b3;
-    memset(a, 0, (size_t)before * sizeof *a); /* outside of the image is the zero point */
-    memset(a + before + given, 0, (size_t)after * sizeof *a);
-    for (int ky = 0, other; ky < l->kernel_h; ky = other + 1) {
-        other = ky;
-        if (rows[ky] == NULL)
-            continue;
-        do
-            other++;
-        while (other < l->kernel_h && rows[other] == NULL);
-        const int8_t *weight = l->weight + c, *upper = weight + ky * row_of_weights;
-        if (other < l->kernel_h) {
-            pair_columns(upper, weight + other * row_of_weights, kernel_w, channels, 0, w);
-            pair_columns(rows[ky] + start, rows[other] + start, given, channels, minus_zero, a + before);
-        } else {
-            pair_with_none(upper, kernel_w, channels, 0, w);
-            pair_with_none(rows[ky] + start, given, channels, minus_zero, a + before);
-        }
-        if (kernel_w == 7)
-            add_columns(a, w, count, stride, 7, sums);
-        else if (kernel_w == 5)
-            add_columns(a, w, count, stride, 5, sums);
-        else if (kernel_w == 3)
-            add_columns(a, w, count, stride, 3, sums);
-        else
-            for (int kx = 0; kx < kernel_w; kx++)
-                add_columns(a + kx, w + kx, count, stride, 1, sums);
-    }
-    const int whole = any_byte(l);
+    if (kernel_w == 7)
+        add_columns(a, w, count, stride, 7, sums);
+    else if (kernel_w == 5)
+        add_columns(a, w, count, stride, 5, sums);
+    else if (kernel_w == 3)
+        add_columns(a, w, count, stride, 3, sums);
+    else
+        for (int kx = 0; kx < kernel_w; kx++)
+            add_columns(a + kx, w + kx, count, stride, 1, sums);
+}
+
+/* The answers of `count` outputs, of channels c .. c+3. */
+INLINED void finish_channels(const mcu_layer *l, int c, int32_t (*sums)[4], int count, int8_t *out)
+{
+    const int channels = l->in_c, whole = any_byte(l);
     for (int k = 0; k < 4; k++, c++) {
         if (!whole || !fits_factor(l->bias[c], l->shift[c])) {
             finish_slowly(l, c, *sums + k, 4, count, out + c);
@@ -466,6 +441,49 @@ OWN_FRAME void depthwise_4(const mcu_layer *l, const int8_t *const *rows, int in
     }
 }
 
+/* The row of the kernel after `ky` that lies inside of the image, or their number. */
+static inline int next_inside(const mcu_layer *l, const int8_t *const *rows, int ky)
+{
+    do
+        ky++;
+    while (ky < l->kernel_h && rows[ky] == NULL);
+    return ky;
+}
+
+/* `count` outputs from column x on, of channels c .. c+3. */
+OWN_FRAME void depthwise_4(const mcu_layer *l, const int8_t *const *rows, int in_x0, int x, int count, int c,
+                           int8_t *out)
+{
+    const int channels = l->in_c, kernel_w = l->kernel_w, stride = l->stride_w;
+    const int left = x * stride - l->pad_left, columns = (count - 1) * stride + kernel_w;
+    int before = left < 0 ? -left : 0, after = left + columns > l->in_w ? left + columns - l->in_w : 0;
+    before = before < columns ? before : columns; /* all, where padding is wider than the kernel */
+    after = after < columns - before ? after : columns - before;
+    const int given = columns - before - after, row_of_weights = kernel_w * channels;
+    const ptrdiff_t start = (ptrdiff_t)(left + before - in_x0) * channels + c;
+    const uint32_t minus_zero = ((uint32_t)-l->in_zero & 0xffff) * 0x10001;
+    const int32_t b0 = l->bias[c], b1 = l->bias[c + 1], b2 = l->bias[c + 2], b3 = l->bias[c + 3];
+    column_pair a[MOST_COLUMNS], w[MOST_WIDE];
+    int32_t sums[MOST_OUTPUTS][4];
+    for (int i = 0; i < count; i++)
+        sums[i][0] = b0, sums[i][1] = b1, sums[i][2] = b2, sums[i][3] = b3;
+    memset(a, 0, (size_t)before * sizeof *a); /* outside of the image is the zero point */
+    memset(a + before + given, 0, (size_t)after * sizeof *a);
+    for (int ky = next_inside(l, rows, -1), other; ky < l->kernel_h; ky = next_inside(l, rows, other)) {
+        const int8_t *weight = l->weight + c, *upper = weight + ky * row_of_weights;
+        other = next_inside(l, rows, ky);
+        if (other < l->kernel_h) {
+            pair_columns(upper, weight + other * row_of_weights, kernel_w, channels, 0, w);
+            pair_columns(rows[ky] + start, rows[other] + start, given, channels, minus_zero, a + before);
+        } else {
+            pair_with_none(upper, kernel_w, channels, 0, w);
+            pair_with_none(rows[ky] + start, given, channels, minus_zero, a + before);
+        }
+        add_rows(a, w, count, stride, kernel_w, sums);
+    }
+    finish_channels(l, c, sums, count, out);
+}
+
 static int depthwise_channels(const mcu_layer *l, const int8_t *const *rows, int in_x0, int8_t *out, int x0, int x1)
 {
     const int fitting = 1 + (MOST_COLUMNS - l->kernel_w) / l->stride_w, made = l->in_c - l->in_c % 4;
@@ -473,9 +491,8 @@ static int depthwise_channels(const mcu_layer *l, const int8_t *const *rows, int
     if (l->kernel_w > MOST_WIDE)
         return 0;
     for (int x = x0, count; x < x1; x += count, out += count * l->in_c) {
-        count = x1 - x;
-        if (count > most) /* in equal parts */
-            count = (count + (count + most - 1) / most - 1) / ((count + most - 1) / most);
+        const int parts = (x1 - x + most - 1) / most;
+        count = (x1 - x + parts - 1) / parts; /* all about equal */
         for (int c = 0; c < made; c += 4)
             depthwise_4(l, rows, in_x0, x, count, c, out);
     }

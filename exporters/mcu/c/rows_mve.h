@@ -4,8 +4,9 @@
 
 #include <arm_mve.h>
 
-/* Where a constant argument makes a function of its own. */
+/* Where a constant argument makes a function of its own; and where stack must not add up. */
 #define INLINED static inline __attribute__((always_inline))
+#define OWN_FRAME static __attribute__((noinline))
 
 /* ---- rescaling ---- */
 
@@ -13,8 +14,10 @@
 static int only_shrinks(const mcu_layer *l, int factors)
 {
     int8_t most = -128;
-    for (int c = 0; c < factors; c += 16)
-        most = vmaxvq_p_s8(most, vld1q_z_s8(l->shift + c, vctp8q((uint32_t)(factors - c))), vctp8q((uint32_t)(factors - c)));
+    for (int c = 0; c < factors; c += 16) {
+        const mve_pred16_t some = vctp8q((uint32_t)(factors - c));
+        most = vmaxvq_p_s8(most, vld1q_z_s8(l->shift + c, some), some);
+    }
     return most <= 0;
 }
 
@@ -133,8 +136,8 @@ static void product_of_16(const int8_t *in, int count, const int8_t *w, const in
                      : [v] "=&w"(values), [o] "=&w"(other), [s0] "=&Te"(s0), [s1] "=&Te"(s1), [s2] "=&Te"(s2),
                        [s3] "=&Te"(s3), [in] "+r"(in), [out] "+r"(out)
                      : [w0] "w"(w0), [w1] "w"(w1), [w2] "w"(w2), [w3] "w"(w3), [m] "w"(given->multiplier),
-                       [shift] "w"(given->shift), [zero] "r"(vgetq_lane_s32(given->zero, 0)), [biases] "r"(biases), [step] "r"(channels),
-                       [count] "r"(count)
+                       [shift] "w"(given->shift), [zero] "r"(vgetq_lane_s32(given->zero, 0)), [biases] "r"(biases),
+                       [step] "r"(channels), [count] "r"(count)
                      : "lr", "memory");
 }
 
@@ -265,8 +268,8 @@ static void start_of(block *own, int first, int last, int zero)
 }
 
 /* Sums of 16-bit products, of even channels and of odd ones, without 32 bits for each: `low` is the sum modulo 2^16,
- * and `high` the sum of what each product is, divided by 256 and rounded down. What rounding takes away is less than
- * 256 each time and less than 2^16 in all, so it is `low` - 256 * `high`, modulo 2^16. */
+ * `high` the sum of the products divided by 256, each rounded down. What rounding takes away is less than 256 each
+ * time, of at most 7 * 32 products less than 2^16 in all: it is `low` - 256 * `high` modulo 2^16, nothing is lost. */
 typedef struct {
     int16x8_t even_low, even_high, odd_low, odd_high;
 } split_sums;
@@ -330,8 +333,7 @@ static inline void add_two_rows_of(const int8_t *a, const int8_t *b, const int8_
                      : "lr", "memory");
 }
 
-INLINED int32x4_t quarter(const block *own, const int i, int32x4_t high,
-                                                               uint16x8_t rest)
+INLINED int32x4_t quarter(const block *own, const int i, int32x4_t high, uint16x8_t rest)
 {
     const int32x4_t low = vreinterpretq_s32_u32(i % 2 == 0 ? vmovlbq_u16(rest) : vmovltq_u16(rest));
     const int32x4_t sums = vaddq_s32(vaddq_s32(OF_BLOCK(start, i), high), low);
@@ -339,8 +341,7 @@ INLINED int32x4_t quarter(const block *own, const int i, int32x4_t high,
 }
 
 /* Eight channels, every second one, as 16 bits. */
-INLINED int16x8_t half_answered(const block *own, const int i, int16x8_t low,
-                                                                     int16x8_t high)
+INLINED int16x8_t half_answered(const block *own, const int i, int16x8_t low, int16x8_t high)
 {
     const uint16x8_t rest = vreinterpretq_u16_s16(vsubq_s16(low, vshlq_n_s16(high, 8)));
     int16x8_t both = vqmovnbq_s32(vuninitializedq_s16(), quarter(own, i, vshllbq_n_s16(high, 8), rest));
@@ -357,10 +358,10 @@ static inline void put_16(const block *own, const split_sums *sums, int8_t *out)
     vst1q_s8(out, vminq_s8(vmaxq_s8(all, low), high));
 }
 
-/* `count` outputs whose kernels have the columns first .. last inside of the image; `in` is where the first one's begin,
- * from the start of each row. */
-static __attribute__((noinline)) void outputs_of(const block *own, const int8_t *const *rows, ptrdiff_t in, int in_step,
-                                                 const mcu_layer *l, int first, int last, int8_t *out, int count)
+/* `count` outputs whose kernels have the columns first .. last inside of the image; `in` is where those of the first
+ * one begin, from the start of each row. */
+OWN_FRAME void outputs_of(const block *own, const int8_t *const *rows, ptrdiff_t in, int in_step, const mcu_layer *l,
+                          int first, int last, int8_t *out, int count)
 {
     const int step = own->step, row_of_weights = l->kernel_w * step;
     const int columns = last > first ? last - first : 0; /* none where padding is wider than the kernel */
@@ -381,8 +382,8 @@ static __attribute__((noinline)) void outputs_of(const block *own, const int8_t 
 }
 
 /* Channels c .. c+15 of a row: stretches of outputs whose kernels are inside of the image alike. */
-static __attribute__((noinline)) void depthwise_16(const mcu_layer *l, const int8_t *const *rows, int in_x0, int c,
-                                                   int8_t *out, int x0, int x1)
+OWN_FRAME void depthwise_16(const mcu_layer *l, const int8_t *const *rows, int in_x0, int c, int8_t *out, int x0,
+                            int x1)
 {
     block own;
     block_of(l, rows, c, &own);
@@ -414,9 +415,8 @@ static int depthwise_channels(const mcu_layer *l, const int8_t *const *rows, int
 
 static int added(const mcu_layer *l, const int8_t *a, const int8_t *b, int8_t *out, int count)
 {
-    const int32_t *m = l->multiplier;
-    const int32_t m_a = m[0], m_b = m[1], m_sum = m[2], zero_a = l->in_zero * (1 << 20), zero_b = l->other_zero * (1 << 20);
-    const int32_t out_zero = l->out_zero;
+    const int32_t m_a = l->multiplier[0], m_b = l->multiplier[1], m_sum = l->multiplier[2], out_zero = l->out_zero;
+    const int32_t zero_a = l->in_zero * (1 << 20), zero_b = l->other_zero * (1 << 20);
     const int32x4_t shift_a = vdupq_n_s32(l->shift[0]), shift_b = vdupq_n_s32(l->shift[1]);
     const int32x4_t shift_sum = vdupq_n_s32(l->shift[2]), low = vdupq_n_s32(l->low), high = vdupq_n_s32(l->high);
     if (!only_shrinks(l, 3))

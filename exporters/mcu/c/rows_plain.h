@@ -1,6 +1,6 @@
 /* Rows in C alone: what every processor runs, and what the others must answer to the last bit.
  *
- * rows_*.h define the same three functions: `product`; `depthwise_channels`, which makes the first channels of a row and
+ * Each rows_*.h defines three functions: `product`; `depthwise_channels`, which makes the first channels of a row and
  * returns how many; and `added`, which makes the first bytes of a sum and returns how many.
  */
 #ifndef MCU_ROWS_PLAIN_H

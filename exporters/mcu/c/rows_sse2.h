@@ -4,16 +4,16 @@
 
 #include <emmintrin.h>
 
-/* Sums of `taps` products of one or two places' bytes with one or two channels' weights. */
-
-static inline __m128i low_half(__m128i bytes)
+/* Eight bytes as 16 bits each. */
+static inline __m128i eight_at(const int8_t *from)
 {
+    const __m128i bytes = _mm_loadl_epi64((const __m128i *)(const void *)from);
     return _mm_srai_epi16(_mm_unpacklo_epi8(bytes, bytes), 8);
 }
 
-static inline __m128i high_half(__m128i bytes)
+static inline __m128i plus_products(__m128i sums, __m128i a, __m128i b)
 {
-    return _mm_srai_epi16(_mm_unpackhi_epi8(bytes, bytes), 8);
+    return _mm_add_epi32(sums, _mm_madd_epi16(a, b));
 }
 
 static inline int32_t total(__m128i v)
@@ -23,43 +23,31 @@ static inline int32_t total(__m128i v)
     return _mm_cvtsi128_si32(v);
 }
 
+/* The sum of `taps` products of one place's bytes with one channel's weights. */
 static int32_t dot(const int8_t *a, const int8_t *w, int taps)
 {
-    int32_t sum = 0;
-    int k = 0;
     __m128i sums = _mm_setzero_si128();
-    for (; k + 16 <= taps; k += 16) {
-        const __m128i x = _mm_loadu_si128((const __m128i *)(const void *)(a + k));
-        const __m128i y = _mm_loadu_si128((const __m128i *)(const void *)(w + k));
-        sums = _mm_add_epi32(sums, _mm_madd_epi16(low_half(x), low_half(y)));
-        sums = _mm_add_epi32(sums, _mm_madd_epi16(high_half(x), high_half(y)));
-    }
-    if (k + 8 <= taps) {
-        const __m128i x = _mm_loadl_epi64((const __m128i *)(const void *)(a + k));
-        const __m128i y = _mm_loadl_epi64((const __m128i *)(const void *)(w + k));
-        sums = _mm_add_epi32(sums, _mm_madd_epi16(low_half(x), low_half(y)));
-        k += 8;
-    }
-    sum = total(sums);
+    int k = 0;
+    for (; k + 8 <= taps; k += 8)
+        sums = plus_products(sums, eight_at(a + k), eight_at(w + k));
+    int32_t sum = total(sums);
     for (; k < taps; k++)
         sum += a[k] * w[k];
     return sum;
 }
 
+/* The same of two places, a and b, with two channels, v and w: av, aw, bv and bw. */
 static void dot_2x2(const int8_t *a, const int8_t *b, const int8_t *v, const int8_t *w, int taps, int32_t sums[4])
 {
     int k = 0;
     sums[0] = sums[1] = sums[2] = sums[3] = 0;
     __m128i av = _mm_setzero_si128(), aw = av, bv = av, bw = av;
     for (; k + 8 <= taps; k += 8) {
-        const __m128i x = low_half(_mm_loadl_epi64((const __m128i *)(const void *)(a + k)));
-        const __m128i y = low_half(_mm_loadl_epi64((const __m128i *)(const void *)(b + k)));
-        const __m128i s = low_half(_mm_loadl_epi64((const __m128i *)(const void *)(v + k)));
-        const __m128i t = low_half(_mm_loadl_epi64((const __m128i *)(const void *)(w + k)));
-        av = _mm_add_epi32(av, _mm_madd_epi16(x, s));
-        aw = _mm_add_epi32(aw, _mm_madd_epi16(x, t));
-        bv = _mm_add_epi32(bv, _mm_madd_epi16(y, s));
-        bw = _mm_add_epi32(bw, _mm_madd_epi16(y, t));
+        const __m128i x = eight_at(a + k), y = eight_at(b + k), s = eight_at(v + k), t = eight_at(w + k);
+        av = plus_products(av, x, s);
+        aw = plus_products(aw, x, t);
+        bv = plus_products(bv, y, s);
+        bw = plus_products(bw, y, t);
     }
     sums[0] = total(av);
     sums[1] = total(aw);
@@ -110,7 +98,7 @@ static int depthwise_channels(const mcu_layer *l, const int8_t *const *rows, int
         int first, last, column, c = 0;
         inside(l, x, &first, &last, &column);
         const ptrdiff_t start = (ptrdiff_t)(column - in_x0) * channels;
-        const __m128i zero = _mm_set1_epi16(l->in_zero);
+        const __m128i zero = _mm_set1_epi16(l->in_zero), none = _mm_setzero_si128();
         for (; c + 8 <= channels; c += 8) {
             __m128i low = _mm_loadu_si128((const __m128i *)(const void *)(l->bias + c));
             __m128i high = _mm_loadu_si128((const __m128i *)(const void *)(l->bias + c + 4));
@@ -119,24 +107,13 @@ static int depthwise_channels(const mcu_layer *l, const int8_t *const *rows, int
                     continue;
                 const int8_t *a = rows[ky] + start + c;
                 const int8_t *w = l->weight + (ptrdiff_t)(ky * l->kernel_w + first) * channels + c;
-                int kx = first;
-                for (; kx + 2 <= last; kx += 2, a += 2 * channels, w += 2 * channels) {
-                    const __m128i x_0 = low_half(_mm_loadl_epi64((const __m128i *)(const void *)a));
-                    const __m128i x_1 = low_half(_mm_loadl_epi64((const __m128i *)(const void *)(a + channels)));
-                    const __m128i w_0 = low_half(_mm_loadl_epi64((const __m128i *)(const void *)w));
-                    const __m128i w_1 = low_half(_mm_loadl_epi64((const __m128i *)(const void *)(w + channels)));
-                    const __m128i y_0 = _mm_sub_epi16(x_0, zero), y_1 = _mm_sub_epi16(x_1, zero);
-                    low = _mm_add_epi32(low, _mm_madd_epi16(_mm_unpacklo_epi16(y_0, y_1), _mm_unpacklo_epi16(w_0, w_1)));
-                    high =
-                        _mm_add_epi32(high, _mm_madd_epi16(_mm_unpackhi_epi16(y_0, y_1), _mm_unpackhi_epi16(w_0, w_1)));
-                }
-                if (kx < last) {
-                    const __m128i none = _mm_setzero_si128();
-                    const __m128i y_0 = _mm_sub_epi16(low_half(_mm_loadl_epi64((const __m128i *)(const void *)a)), zero);
-                    const __m128i w_0 = low_half(_mm_loadl_epi64((const __m128i *)(const void *)w));
-                    low = _mm_add_epi32(low, _mm_madd_epi16(_mm_unpacklo_epi16(y_0, none), _mm_unpacklo_epi16(w_0, none)));
-                    high =
-                        _mm_add_epi32(high, _mm_madd_epi16(_mm_unpackhi_epi16(y_0, none), _mm_unpackhi_epi16(w_0, none)));
+                for (int kx = first; kx < last; kx += 2, a += 2 * channels, w += 2 * channels) {
+                    const int two = kx + 1 < last;
+                    const __m128i y_0 = _mm_sub_epi16(eight_at(a), zero), w_0 = eight_at(w);
+                    const __m128i y_1 = two ? _mm_sub_epi16(eight_at(a + channels), zero) : none;
+                    const __m128i w_1 = two ? eight_at(w + channels) : none;
+                    low = plus_products(low, _mm_unpacklo_epi16(y_0, y_1), _mm_unpacklo_epi16(w_0, w_1));
+                    high = plus_products(high, _mm_unpackhi_epi16(y_0, y_1), _mm_unpackhi_epi16(w_0, w_1));
                 }
             }
             int32_t sums[8];

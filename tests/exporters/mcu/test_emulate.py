@@ -1,4 +1,4 @@
-"""Generated C on emulated Cortex-M cores against PyTorch's integers, by networks that reach every path of the kernels."""
+"""Generated C on emulated Cortex-M cores against PyTorch's integers: networks that reach every path of the kernels."""
 
 import shutil
 from pathlib import Path
@@ -45,8 +45,8 @@ class Chain:
         )  # fmt: skip
 
     def weighted(
-        self, kind: str, out: int, kernel: tuple[int, int] = (1, 1), stride: tuple[int, int] = (1, 1), pad: tuple[int, int] = (0, 0),
-        *, extreme: bool = False,
+        self, kind: str, out: int, kernel: tuple[int, int] = (1, 1), stride: tuple[int, int] = (1, 1),
+        pad: tuple[int, int] = (0, 0), *, extreme: bool = False,
     ) -> None:  # fmt: skip
         """A layer with weights. Of every three channels of an `extreme` one the first has a bias near 2^30, the second
         all weights -128, and the third few weights and a factor of 2 or more."""
@@ -154,7 +154,7 @@ def test_words_of_the_compiler(tmp_path: Path) -> None:
     made.weighted("pointwise", 5)
     folder = _written(Network(tuple(made.layers)), tmp_path)
     (folder / "kernels.c").write_text("int missing_semicolon", encoding="utf-8")
-    with pytest.raises(EmulationFailed, match="kernels.c"):
+    with pytest.raises(EmulationFailed, match=r"kernels\.c"):
         emulate(folder, "cortex-m4")
 
 
