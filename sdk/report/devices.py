@@ -48,13 +48,22 @@ DEVICES = (
     Device("Windows, Linux", ("openvino", "onnx", "tflite", "executorch"), "On the CPU of a PC or server."),
 )
 
+MICROCONTROLLER = Device(
+    "Microcontroller",
+    ("mcu",),
+    "C99 without dependencies. Copy the bundle's folder mcu/ into your project; with CMake, add_subdirectory(mcu).",
+    ("c",),
+)
+"""Only for bundles that have it: not every network fits one."""
+
 BYTES = {"float64": 8, "int64": 8, "float16": 2, "int16": 2, "int8": 1, "uint8": 1, "bool": 1}
 
 
 def guides(manifest: Manifest) -> list[Guide]:
-    """One guide for each device; failed artifacts are not offered."""
+    """One guide for each device; failed artifacts are not offered, and no microcontroller where no file is for it."""
     usable = {a.target: a for a in reversed(manifest.artifacts) if a.status != "failed"}
-    return [_guide(manifest, device, usable) for device in DEVICES]
+    devices = (*DEVICES, MICROCONTROLLER) if "mcu" in usable else DEVICES
+    return [_guide(manifest, device, usable) for device in devices]
 
 
 def _guide(manifest: Manifest, device: Device, usable: dict[str, Artifact]) -> Guide:

@@ -11,9 +11,11 @@ from runtime_py.manifest import Artifact, Manifest
 from sdk.report import words
 from sdk.report.answers import Top5, side_by_side
 from sdk.report.devices import guides
+from sdk.report.microcontroller import STYLE as MICROCONTROLLER_STYLE
 from sdk.report.microcontroller import flash_of, on_board
 from sdk.report.plot import plot_sqnr
-from sdk.report.quantization import STYLE, quantised
+from sdk.report.quantization import STYLE as QUANTIZATION_STYLE
+from sdk.report.quantization import quantised
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -59,10 +61,13 @@ def render(manifest: Manifest, photo: "Image | None", top5: Top5) -> str:
         lstrip_blocks=True,
     )
     environment.globals["words"] = words
-    sheets = [HERE / "report.css", *([STYLE] if manifest.quantization else [])]
+    context = _context(manifest, top5)
+    sheets = [HERE / "report.css"]
+    sheets += [QUANTIZATION_STYLE] if context["quantised"] else []
+    sheets += [MICROCONTROLLER_STYLE] if context["board"] else []
     style = Markup("".join(sheet.read_text(encoding="utf-8") for sheet in sheets))
     return environment.get_template("report.html.j2").render(
-        style=style, photo=_data_uri(photo) if photo else "", **_context(manifest, top5)
+        style=style, photo=_data_uri(photo) if photo else "", **context
     )
 
 

@@ -8,6 +8,7 @@ from sdk.report import words
 from sdk.report.drops import Drops, plot_drops
 from sdk.report.front import Front, plot_front
 from sdk.report.layers import DRAWN, Sensitivity, labels, plot_sensitivity
+from sdk.report.microcontroller import flash_of
 
 STYLE = Path(__file__).parent / "quantization.css"
 
@@ -18,6 +19,7 @@ class Inside:
 
     title: str
     artifact: Artifact
+    bytes: int
     int8: str
     layers: str
     against_fp32: str
@@ -99,12 +101,14 @@ def _unmeasured(record: Quantization) -> str:
 
 def _inside(title: str, artifact: Artifact, fp32: int | None) -> Inside:
     found = artifact.contents
+    size = flash_of(artifact)[0] if artifact.mcu else artifact.bytes  # sources are text: several times what they make
     return Inside(
         title=title,
         artifact=artifact,
+        bytes=size,
         int8="–" if found is None or not found.weights else words.share(found.int8_share),
         layers="–" if found is None else f"{found.integer_layers:,} of {found.layers:,}",
-        against_fp32="–" if fp32 is None else words.share(artifact.bytes / fp32),
+        against_fp32="–" if fp32 is None else words.share(size / fp32),
     )
 
 

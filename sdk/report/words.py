@@ -128,6 +128,11 @@ def count(value: int) -> str:
     return str(value)
 
 
+def schedule(how: str) -> str:
+    """How a microcontroller runs a stage."""
+    return {"rows": "row by row", "whole": "one layer"}.get(how, how.replace(" x ", " × "))
+
+
 def tensor(given: Tensor) -> str:
     """A tensor's name, shape, type, and what its integers stand for."""
     text = f"{given.name} {' × '.join(map(str, given.shape))} {given.dtype}"
