@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 import msgspec
 
-SCHEMA_VERSION = "1.1"
+SCHEMA_VERSION = "1.2"
 
 Task = Literal["classify", "detect", "decode_video", "raw"]
 Io = Literal["float32", "int8", "uint8"]

@@ -5,19 +5,25 @@ python tests/benchmarks/mcu.py networks [NAME ...] [--cores cortex-m7,cortex-m55
     and qemu-system-arm.
 python tests/benchmarks/mcu.py speed BUNDLE.bundle THEIRS.tflite [--runs 30]
     The bundle's C on this host, one thread, in turns with the interpreter of LiteRT Micro (pip install tflite-micro)
-    and with LiteRT on THEIRS.tflite; and the interpreter's arena.
+    and with LiteRT on THEIRS.tflite.
+python tests/benchmarks/mcu.py litert mcunet_in3 --weights FILE --data PHOTOS.zip
+    Answers beside LiteRT's int8 reference kernels, of one program, byte by byte.
 """
 
 import argparse
+import io
 import statistics
 import sys
 import tempfile
 import time
+import zipfile
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 
 import runtime_py
 from exporters.mcu.emulate import CORES, emulate
@@ -97,8 +103,65 @@ def race(bundle: str, theirs: Path, runs: int) -> None:
         print(f"{name:20} p50 {own:8.2f} ms  {slowest / own:6.1f} x LiteRT Micro")
 
 
+def against_litert(name: str, weights: str, data: str) -> None:
+    """Every photo through LiteRT's reference kernels and through the C's integers, of one program without bands."""
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+
+    from exporters import load_exporter
+    from exporters.base import Options
+    from exporters.mcu.reader import read
+    from runtime_py.preprocess import decode_image, placed
+    from sdk.capture import capture
+    from sdk.quantize import network as networks
+    from sdk.quantize.quantizer import EdgeQuantizer
+    from sdk.source import Fetching, Wishes
+    from sdk.sources import find_source
+
+    networks.MOST_TAPS = 49  # LiteRT's plain kernels take any
+    source = find_source(name, Wishes(weights), Fetching(lambda *_: None, print))
+    captured = capture(source)
+    before = source.preprocessing(captured.inputs[0].name)
+    assert before is not None, f"{name} takes no image"
+    with zipfile.ZipFile(data) as file:
+        photos = [
+            placed(decode_image(np.asarray(Image.open(io.BytesIO(file.read(entry))).convert("RGB"))), before,
+                   captured.inputs[0])[0]
+            for entry in file.namelist() if entry.lower().endswith((".jpg", ".jpeg", ".png"))
+        ]  # fmt: skip
+    prepared = prepare_pt2e(networks.network_of(captured.program), EdgeQuantizer())
+    with torch.no_grad():
+        for photo in photos[::25]:
+            prepared(torch.from_numpy(photo))
+    program = torch.export.export(convert_pt2e(prepared), (torch.from_numpy(photos[0]),))
+    made = read(program)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "net.tflite")
+        load_exporter("tflite").lower(program, Options("w8a8", ("x",), ("y",)), path)
+        interpreter = Interpreter(
+            str(path), experimental_op_resolver_type=OpResolverType.BUILTIN_REF,
+            experimental_preserve_all_tensors=True,
+        )  # fmt: skip
+    interpreter.allocate_tensors()
+    given, gives = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
+    image = next(
+        row["index"] for row in interpreter.get_tensor_details()
+        if row["dtype"] == np.int8 and row["shape"][-1] == 3 and row["shape"].prod() == made.input.bytes
+    )  # fmt: skip
+    apart: Counter[int] = Counter()
+    same = 0
+    for photo in photos:
+        interpreter.set_tensor(given, photo)
+        interpreter.invoke()
+        theirs = np.rint(interpreter.get_tensor(gives).ravel() / made.output.scale) + made.output.zero
+        ours = simulate(made, np.ascontiguousarray(interpreter.get_tensor(image)[0])).ravel()
+        apart.update(np.abs(theirs - ours).astype(int).tolist())
+        same += int(theirs.argmax() == ours.argmax())
+    print(f"{len(photos)} photos; best class the same: {same}; outputs by units apart: {dict(sorted(apart.items()))}")
+
+
 def main() -> None:
-    """One of both."""
+    """One of them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     kinds = parser.add_subparsers(dest="kind", required=True)
     table = kinds.add_parser("networks")
@@ -108,9 +171,15 @@ def main() -> None:
     speed.add_argument("bundle")
     speed.add_argument("theirs", type=Path)
     speed.add_argument("--runs", type=int, default=30)
+    reference = kinds.add_parser("litert")
+    reference.add_argument("network")
+    reference.add_argument("--weights", required=True)
+    reference.add_argument("--data", required=True)
     options = parser.parse_args()
     if options.kind == "networks":
         tabulate(options.names or list(NETWORKS), options.cores.split(","))
+    elif options.kind == "litert":
+        against_litert(options.network, options.weights, options.data)
     else:
         race(options.bundle, options.theirs, options.runs)
 
