@@ -144,7 +144,7 @@ def _behind(network: Network, first: int, last: int, kept: Sequence[int], end: S
             else:
                 y0, y1 = layer.lines(own.y0, own.y1, given.height)
                 x0, x1 = layer.columns(own.x0, own.x1, given.width)
-                wanted = Span(min(y0, given.height - 1), y1, min(x0, given.width - 1), min(x1, given.width))
+                wanted = Span(*_inside(y0, y1, given.height), *_inside(x0, x1, given.width))
             before = spans.get(source, wanted)
             spans[source] = Span(
                 min(before.y0, wanted.y0),
@@ -156,6 +156,12 @@ def _behind(network: Network, first: int, last: int, kept: Sequence[int], end: S
         given = layers[source].output
         spans[source] = Span(0, given.height, 0, given.width)
     return spans
+
+
+def _inside(first: int, last: int, size: int) -> tuple[int, int]:
+    """What of a stretch is on an image of that size: nothing where a tile sees padding alone."""
+    first = min(first, size - 1)
+    return first, max(first, min(last, size))
 
 
 def _walk(

@@ -29,12 +29,21 @@ class Builder:
     def last(self) -> int:
         return len(self.layers) - 1
 
-    def conv(self, module: str, out: int, kernel: int = 1, stride: int = 1, *, depthwise: bool = False) -> int:
-        """A convolution padded by half its kernel over the last output."""
-        given, pad = self.layers[-1].output, kernel // 2
+    def conv(
+        self,
+        module: str,
+        out: int,
+        kernel: int = 1,
+        stride: int = 1,
+        *,
+        depthwise: bool = False,
+        pad: int | None = None,
+    ) -> int:
+        """A convolution over the last output, padded by half its kernel where nothing else is said."""
+        given, pad = self.layers[-1].output, kernel // 2 if pad is None else pad
         side = [(size + 2 * pad - kernel) // stride + 1 for size in (given.height, given.width)]
         shape = (kernel, kernel, out) if depthwise else (out, kernel, kernel, given.channels)
-        plain = "pointwise" if kernel == 1 and stride == 1 else "conv"
+        plain = "pointwise" if kernel == 1 and stride == 1 and pad == 0 else "conv"
         multiplier, shift = fixed(np.full(out, 1e-3))
         self.layers.append(
             Layer(

@@ -18,7 +18,7 @@ from exporters.mcu.schedule import Schedule, block_ends, least_memory, patched, 
 from exporters.mcu.simulate import simulate
 from exporters.mcu.stage import plan_stage
 from tests.exporters.mcu.chains import networks
-from tests.exporters.mcu.networks import mcunet
+from tests.exporters.mcu.networks import Builder, mcunet
 
 CC = next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)
 pytestmark = pytest.mark.skipif(CC is None, reason="no C compiler here")
@@ -98,6 +98,15 @@ def test_random_networks_answer_as_pytorchs_integers(kernels: Path) -> None:
 @pytest.mark.parametrize("way", [least_memory, whole_layers, lambda network: patched(network, 4, 3)])
 def test_every_schedule_of_mcunet_answers_the_same(way: Callable[[Network], Schedule], kernels: Path) -> None:
     assert golden(way(mcunet("mcunet_in0", 48)), kernels) == "OK"
+
+
+@pytest.mark.parametrize("tiles", [(7, 1), (1, 7), (10, 10)])
+def test_a_patch_that_sees_padding_alone_needs_nothing(tiles: tuple[int, int], kernels: Path) -> None:
+    chain = Builder(8)
+    chain.conv("halved", 3, stride=2)
+    end = chain.conv("padded", 2, pad=3)
+    network = Network(tuple(chain.layers))
+    assert golden(placed(network, (plan_stage(network, 0, end, tiles),)), kernels) == "OK"
 
 
 def test_the_answer_is_compared_in_earnest(kernels: Path) -> None:
