@@ -85,6 +85,7 @@ def schedules(draw: st.DrawFn) -> Schedule:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)  # for the many of MCU_FUZZ_NETWORKS
 def test_random_networks_answer_as_pytorchs_integers(kernels: Path) -> None:
     @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), database=None)
     @given(schedules(), st.booleans())
