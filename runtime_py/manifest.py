@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 import msgspec
 
-SCHEMA_VERSION = "1.2"
+SCHEMA_VERSION = "1.3"
 
 Task = Literal["classify", "detect", "decode_video", "raw"]
 Io = Literal["float32", "int8", "uint8"]
@@ -289,6 +289,18 @@ class Microcontroller(Record, frozen=True, kw_only=True):
     not_emulated: str = ""
 
 
+class Measured(Record, frozen=True, kw_only=True):
+    """How fast an artifact is on a device: the median of an inference in milliseconds.
+
+    `device` is its name as `runtime_py.host.probe().cpu` gives it there: a board's model, or else the processor's.
+    """
+
+    device: str
+    threads: int
+    p50_ms: float
+    created: str = ""
+
+
 class Artifact(Record, frozen=True, kw_only=True):
     """One exported file (or folder: `.mlpackage`, OpenVINO's .xml and .bin) and what is known about it.
 
@@ -314,6 +326,7 @@ class Artifact(Record, frozen=True, kw_only=True):
     accuracy: Accuracy | None = None
     contents: Contents | None = None
     mcu: Microcontroller | None = None
+    measured: tuple[Measured, ...] = ()
     inputs: tuple[str, ...] = ()
     """The runtime's own names, in the order of the manifest's inputs."""
     outputs: tuple[str, ...] = ()

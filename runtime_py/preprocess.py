@@ -15,6 +15,7 @@ from PIL import Image, UnidentifiedImageError
 from runtime_py.errors import SdkError
 from runtime_py.integers import whole
 from runtime_py.manifest import Preprocessing, Tensor
+from runtime_py.resampling import resized_crop
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 PIXEL_LIMIT = 200_000_000
@@ -149,11 +150,10 @@ def _bytes() -> npt.NDArray[Any]:
 
 def _resized(image: Image.Image, how: Preprocessing, place: Fit) -> Image.Image:
     """What of the image is inside the input, in the input's pixels."""
-    if image.size != place.inner:
-        image = image.resize(place.inner, FILTERS[how.interpolation])
     if how.resize_type != "crop":
-        return image
-    return image.crop((-place.left, -place.top, how.width - place.left, how.height - place.top))
+        return image if image.size == place.inner else image.resize(place.inner, FILTERS[how.interpolation])
+    left, top = -place.left, -place.top
+    return resized_crop(image, place.inner, (left, top, left + how.width, top + how.height), FILTERS[how.interpolation])
 
 
 def _cover(size: tuple[int, int], how: Preprocessing) -> Fit:

@@ -1,7 +1,8 @@
 """A bundle, loaded: photos in, typed answers out."""
 
 import os
-import platform
+import threading
+import warnings
 from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Any
@@ -11,9 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime_py.bundle import Bundle, check_files, open_bundle
+from runtime_py.choice import Choice, NoRuntime, absent, ranked, why_not
+from runtime_py.cores import default_threads
+from runtime_py.crashes import watched
 from runtime_py.detection import Detections, detections
-from runtime_py.engines import ENGINES, Engine, available, load_engine
-from runtime_py.errors import SdkError, missing_extra, unknown_name
+from runtime_py.engines import Engine, EngineFailed, failed, get_engine, load_engine
+from runtime_py.errors import MissingExtra, SdkError
 from runtime_py.integers import real_outputs, whole
 from runtime_py.manifest import Artifact, Classify, DecodeVideo, Detect, Manifest, Tensor
 from runtime_py.preprocess import Fit, ImageSource, decode_image, placed
@@ -21,13 +25,10 @@ from runtime_py.results import Classification, classification
 from runtime_py.video import Frames, Video, decode_tiles
 
 Array = npt.NDArray[Any]
-PREFERENCE = ("tflite", "onnx", "openvino", "executorch", "coreml", "mcu")
 
 
-class NoRuntime(SdkError):
-    """None of a bundle's artifacts can run on this machine."""
-
-    id = "no-runtime"
+class FellBack(UserWarning):
+    """The best artifact for this device cannot run here, and another one does."""
 
 
 class BadInput(SdkError):
@@ -45,7 +46,8 @@ class WrongTask(SdkError):
 class Session:
     """A network that is ready to answer. Use as a context manager, or `close()` it.
 
-    `spec` is the manifest (`spec.inputs[0].name`), `target` what runs, and `why` the reason in one sentence.
+    `spec` is the manifest (`spec.inputs[0].name`), `target` what runs, and `why` the reason in one sentence. Several
+    threads may share a session: they prepare images side by side, and take turns with the network itself.
     """
 
     def __init__(self, bundle: Bundle, artifact: Artifact, engine: Engine, why: str) -> None:
@@ -53,7 +55,8 @@ class Session:
         self.artifact = artifact
         self.target = artifact.target
         self.why = why
-        self._engine = engine
+        self._engine: Engine | None = engine
+        self._turn = threading.Lock()
 
     def __call__(self, source: Any) -> Any:
         """Answer by the bundle's task: an image gives a Classification or Detections, a latent a Video.
@@ -133,15 +136,22 @@ class Session:
         Of a network that takes or gives integers these are the integers; the manifest's tensors say what they stand
         for (`spec.inputs[0].quantization`).
         """
-        if self._engine is None:
-            raise SdkError("the session is closed", hint="runtime_py.load the bundle again")
-        return self._engine.run(self._checked(inputs))
+        ready = self._checked(inputs)
+        with self._turn:
+            if self._engine is None:
+                raise SdkError("the session is closed", hint="runtime_py.load the bundle again")
+            return self._engine.run(ready)
+
+    def warm_up(self) -> None:
+        """Answer zeros once: the first answer takes several times longer, as runtimes allocate and choose kernels."""
+        self.run({spec.name: np.zeros(spec.shape, spec.dtype) for spec in self.spec.inputs})
 
     def close(self) -> None:
-        """Free the runtime; the session cannot be used any more."""
-        if self._engine is not None:
-            self._engine.close()
-            self._engine = None  # type: ignore[assignment]  # so that a later run says so
+        """Free the runtime, after the answer that is being made; the session cannot be used any more."""
+        with self._turn:
+            engine, self._engine = self._engine, None
+        if engine is not None:
+            engine.close()
 
     def __enter__(self) -> "Session":
         return self
@@ -181,57 +191,80 @@ class Session:
         return ready
 
 
-def load(path: str | os.PathLike[str], target: str | None = None, threads: int | None = None) -> Session:
-    """Open a bundle, check the artifact's hash before any runtime parses it, and load it.
+def load(
+    path: str | os.PathLike[str],
+    target: str | None = None,
+    threads: int | None = None,
+    *,
+    strict: bool = False,
+) -> Session:
+    """Open a bundle, check the artifact's hash before any runtime parses it, load it and let it answer once.
 
-    Without `target` the first artifact that this machine can run is taken; `session.why` says which and why.
-    Raises NotABundle, CorruptBundle, NewerBundle, UnknownName, MissingExtra or NoRuntime.
+    Without `target` the best artifact for this device is taken: what was measured fastest on it, or else the first by
+    the rule for its kind; `session.why` says which and why. One whose runtime is missing or fails is passed over with a
+    warning, `FellBack`; with `strict`, or with a `target`, that is an error. `threads` is by default the number of big
+    cores. Raises NotABundle, CorruptBundle, NewerBundle, UnknownName, MissingExtra, EngineFailed or NoRuntime.
     """
     if threads is not None and threads < 1:
         raise BadInput(f"{threads} threads", expected="1 or more")
     bundle = open_bundle(path)
-    artifact, why = _choose(bundle.manifest, target)
-    check_files(bundle, [artifact])
-    engine = load_engine(artifact.target).load(bundle.file(artifact), artifact, bundle.manifest, threads)
-    return Session(bundle, artifact, engine, why)
-
-
-def _choose(manifest: Manifest, target: str | None) -> tuple[Artifact, str]:
-    """The artifact to run and why: the best proven one of `target`, or of the first target that runs here."""
-    usable = [artifact for artifact in manifest.artifacts if artifact.status != "failed"]
-    by_target = {artifact.target: artifact for artifact in sorted(usable, key=_trust)}
-    if target is not None:
-        return _asked_for(by_target, target), f"{target}: asked for"
-    order = sorted(PREFERENCE, key=lambda name: platform.system() == "Darwin" and name != "coreml")
-    present = sorted((name for name in order if name in by_target), key=lambda name: not _proven(by_target[name]))
-    reasons = {name: available(name) for name in present}
-    for name in present:
-        if reasons[name] is None:
-            passed = "; ".join(f"{other}: {reason}" for other, reason in reasons.items() if reason is not None)
-            why = f"{name}: the first of {', '.join(present)} in this bundle that runs here"
-            return by_target[name], why + (f" ({passed})" if passed else "")
-    said = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+    choices, passed = ranked(bundle.manifest, target), list[tuple[Choice, SdkError]]()
+    for choice in choices:
+        try:
+            session = _started(bundle, choice, threads, [one.target for one in choices if one is not choice])
+        except (EngineFailed, NoRuntime, MissingExtra) as error:
+            if strict or target is not None:
+                raise
+            passed.append((choice, error))
+            continue
+        return _explained(session, passed)
     raise NoRuntime(
-        f"nothing here can run this bundle: {said or 'it holds no artifact that works'}",
-        hint=f"pip install 'edge-sdk[{ENGINES[present[0]].extra}]'" if present else "export the bundle again",
+        f"nothing here can run this bundle: {_reasons(passed)}",
+        hint=next(filter(None, (e.hint for _, e in passed)), ""),
     )
 
 
-def _asked_for(by_target: Mapping[str, Artifact], target: str) -> Artifact:
-    if target not in by_target:
-        raise unknown_name("target of this bundle", target, sorted(by_target))
-    reason, row = available(target), ENGINES[target]
-    if reason is None:
-        return by_target[target]
-    if row.runs_here and not row.programs:
-        raise missing_extra(row.package, row.extra, f"running the target {target}")
-    raise NoRuntime(reason, hint=f"one of {', '.join(name for name in by_target if name != target)}")
+def _started(bundle: Bundle, choice: Choice, threads: int | None, others: list[str]) -> Session:
+    if why_not(choice) is not None:
+        raise absent(choice, others)
+    artifact, count = choice.artifact, threads or choice.threads or default_threads()
+    check_files(bundle, [artifact])
+    with watched(bundle.path, artifact, count):
+        session = Session(bundle, artifact, _engine(bundle, artifact, count), choice.why)
+        try:
+            if bundle.manifest.task != "decode_video":  # a tile takes seconds, and comes with its fellows
+                session.warm_up()
+        except BaseException:
+            session.close()
+            raise
+    return session
 
 
-def _trust(artifact: Artifact) -> tuple[bool, float]:
-    """Sorts what is proven, and what is nearer to PyTorch, to the end."""
-    return _proven(artifact), artifact.sqnr_db or 0.0
+def _engine(bundle: Bundle, artifact: Artifact, threads: int) -> Engine:
+    path = bundle.file(artifact)
+    try:
+        return load_engine(artifact.target).load(path, artifact, bundle.manifest, threads)
+    except (ImportError, OSError) as error:  # installed, but for another system, or without a library that it needs
+        raise failed(get_engine(artifact.target).title, path, error) from error
 
 
-def _proven(artifact: Artifact) -> bool:
-    return artifact.status in ("executed", "interpreted")
+def try_out(path: str, target: str, file: str, threads: str) -> None:
+    """Load and run one artifact, in a process that may end by it (`runtime_py.crashes`)."""
+    bundle = open_bundle(path)
+    artifact = next(one for one in bundle.manifest.artifacts if (one.target, one.file) == (target, file))
+    check_files(bundle, [artifact])
+    Session(bundle, artifact, _engine(bundle, artifact, int(threads)), "").warm_up()
+
+
+def _explained(session: Session, passed: list[tuple[Choice, SdkError]]) -> Session:
+    """The session, which says what was passed over; a warning says it too, where that is no matter of course."""
+    if passed:
+        session.why += f"; passed over: {_reasons(passed)}"
+    told = [(choice, error) for choice, error in passed if get_engine(choice.target).runs_here]
+    if told:
+        warnings.warn(FellBack(f"{session.target} runs in place of {_reasons(told)}"), stacklevel=3)
+    return session
+
+
+def _reasons(passed: list[tuple[Choice, SdkError]]) -> str:
+    return "; ".join(f"{choice.target}: {error.given}" for choice, error in passed)

@@ -228,6 +228,6 @@ def versions(packages: Sequence[str] = ("edge-sdk", "torch", "numpy", "Pillow"))
 
 
 def _host() -> dict[str, str]:
-    from devices.host import probe
+    from runtime_py.host import probe
 
     return probe().to_dict()

@@ -2,8 +2,10 @@
 
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from shutil import which
@@ -88,6 +90,15 @@ def available(target: str) -> str | None:
     if all(find_spec(package) is None for package in (row.package, *row.older)):
         return f"the package {row.package!r} is not installed: pip install 'edge-sdk[{row.extra}]'"
     return None
+
+
+def version_of(target: str) -> str:
+    """The version of the runtime that is installed for `target`; "unknown" where nothing says so."""
+    row = get_engine(target)
+    for package in filter(None, (row.package, *row.older)):
+        with suppress(PackageNotFoundError):
+            return version(package)
+    return "unknown"
 
 
 def load_engine(target: str) -> EngineModule:

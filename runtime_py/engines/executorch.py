@@ -17,7 +17,7 @@ class ExecuTorch:
         from executorch.extension.pybindings import _C as bindings
 
         self._from_numpy = torch.from_numpy
-        if threads:
+        if threads and threads != bindings._threadpool_get_thread_count():  # it says so at length
             bindings._unsafe_reset_threadpool(threads)
         try:
             self._module = bindings._load_for_executorch(str(path))

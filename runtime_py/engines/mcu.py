@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime_py.engines import ENGINES, Engine, EngineFailed, failed
+from runtime_py.folders import cache_folder
 from runtime_py.manifest import Affine, Artifact, Manifest
 
 SOURCES = ("model.c", "kernels.c")
@@ -76,7 +77,7 @@ def _compiled(path: Path, sha256: str) -> Path:
     compiler = next(filter(None, map(shutil.which, ENGINES["mcu"].programs)), None)
     if compiler is None:
         raise EngineFailed("no C compiler was found", expected=", ".join(ENGINES["mcu"].programs))
-    place = _cache() / f"{sha256}-{os.uname().machine}.so"
+    place = cache_folder("mcu") / f"{sha256}-{os.uname().machine}.so"
     if place.is_file():
         return place
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -92,12 +93,6 @@ def _compiled(path: Path, sha256: str) -> Path:
     finally:
         beside.unlink(missing_ok=True)
     return place
-
-
-def _cache() -> Path:
-    own = os.environ.get("EDGE_SDK_CACHE")
-    base = Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edge-sdk"
-    return base / "mcu"
 
 
 def load(path: Path, artifact: Artifact, manifest: Manifest, threads: int | None) -> Engine:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from devices.host import Host
+    from runtime_py.host import Host
     from sdk.capabilities import Capability
     from sdk.packages import Package
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(as_json: bool) -> None:
     """Say what this machine is, which packages it has, and what each target can do here."""
-    from devices.host import probe
+    from runtime_py.host import probe
     from sdk.capabilities import capabilities
     from sdk.console import print_json
     from sdk.packages import packages

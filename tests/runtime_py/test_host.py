@@ -4,7 +4,7 @@ import platform
 import psutil
 import pytest
 
-from devices.host import cpu_from_cpuinfo, probe, ram_from_meminfo
+from runtime_py.host import cpu_from_cpuinfo, probe, ram_from_meminfo
 
 X86 = """processor\t: 0
 vendor_id\t: GenuineIntel
