@@ -25,8 +25,8 @@ from sdk.sources import find_source
 from sdk.staging import publish, staging
 
 if TYPE_CHECKING:
+    from runtime_py.golden import Golden
     from sdk.capture import Captured
-    from sdk.golden import Golden
 
 LONGEST_FIRST = ("mcu", "executorch", "tflite", "coreml", "onnx", "openvino")
 

@@ -10,12 +10,18 @@ import msgspec
 from runtime_py.bundle import describe, write_bundle
 from runtime_py.errors import SdkError
 from runtime_py.manifest import Accuracy, File, Manifest, Quantization, Task
-from sdk.compare import AGREEMENT, QUALITY_DB
 from sdk.progress import Progress
 from sdk.results import TargetResult
 
 if TYPE_CHECKING:
     from sdk.evaluate.results import EvalRow
+
+QUALITY_DB = 6.0
+"""Of the quantised program on held-out samples, where accuracy is not measured: half the signal's amplitude is error.
+LeYOLO at 4 dB has lost half of its mAP, at 9 dB a tenth."""
+AGREEMENT = 0.6
+"""The share of held-out answers that must stay the same then: a classifier's best class, or an object found. MCUNet,
+with 1000 classes, keeps 0.85 and loses no accuracy."""
 
 
 class AccuracyLost(SdkError):

@@ -1,14 +1,14 @@
-"""The inputs that every artifact must answer as PyTorch does, and PyTorch's answers, in golden.npz."""
+"""Makes golden.npz: inputs that every artifact must answer as PyTorch does, and PyTorch's answers."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from runtime_py.errors import SdkError
+from runtime_py.golden import KINDS, MOST_SAMPLES, Golden, load_golden
 from runtime_py.integers import real_outputs, whole
 from runtime_py.manifest import Manifest, Preprocessing, Tensor
 from runtime_py.preprocess import normalised, pixels_of
@@ -21,27 +21,10 @@ if TYPE_CHECKING:
 Array = npt.NDArray[np.generic]
 PHOTO = Path(__file__).parent / "photos" / "chelsea.png"
 SEED = 20260101
-SAMPLES, MOST_SAMPLES = 4, 16
-"""Of those that a quantised program was not calibrated on, how many a bundle carries, at least and at most."""
+SAMPLES = 4
+"""Of those that a quantised program was not calibrated on, how many a bundle carries at least."""
 NUMBERS = 64
 """In the samples' answers: of fewer, two programs' SQNR differ by some dB by chance alone."""
-KINDS = ("photo", "random", "zeros", "saturated", *(f"sample{index}" for index in range(MOST_SAMPLES)))
-
-
-@dataclass(frozen=True)
-class Golden:
-    """By kind of input: the arrays by input name, and PyTorch's by output name. `photo` is HWC uint8.
-
-    `quantised` are the outputs of the quantised program that the artifacts were lowered from, where there is one.
-    Inputs are of the type that the artifacts take, outputs real numbers. Where the artifacts take integers, `real` are
-    the inputs as the float network takes them.
-    """
-
-    inputs: dict[str, dict[str, Array]]
-    outputs: dict[str, dict[str, Array]]
-    photo: npt.NDArray[np.uint8] | None
-    quantised: dict[str, dict[str, Array]] | None = None
-    real: dict[str, dict[str, Array]] | None = None
 
 
 def make_golden(captured: "Captured", preprocessing: Preprocessing | None, photo: "Image.Image") -> Golden:
@@ -169,42 +152,10 @@ def save_golden(golden: Golden, path: Path) -> None:
         np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
-def load_golden(path: Path, manifest: Manifest) -> Golden:
-    """Read golden.npz, never a pickle; raises SdkError where arrays are missing or of another shape."""
-    with np.load(path, allow_pickle=False) as file:
-        arrays: dict[str, Array] = {key: file[key] for key in file.files}
-    kinds = [kind for kind in KINDS if any(key.startswith(f"in.{kind}.") for key in arrays)]
-    if not kinds:
-        raise SdkError(f"{path.name} holds no golden inputs", expected="arrays in.KIND.NAME and out.KIND.NAME")
-    photo = arrays.get("photo")
-    return Golden(
-        {kind: _named(arrays, f"in.{kind}.", manifest.inputs) for kind in kinds},
-        {kind: _named(arrays, f"out.{kind}.", manifest.outputs) for kind in kinds},
-        None if photo is None else photo.astype(np.uint8),
-        {kind: _named(arrays, f"quantised.{kind}.", manifest.outputs) for kind in kinds}
-        if any(key.startswith("quantised.") for key in arrays)
-        else None,
-        {kind: _named(arrays, f"real.{kind}.", manifest.inputs) for kind in kinds}
-        if any(key.startswith("real.") for key in arrays)
-        else None,
-    )
-
-
 def first_input(path: Path, manifest: Manifest) -> Array:
     """The first of a network's inputs of the first kind in golden.npz."""
     golden = load_golden(path, manifest)
     return next(iter(golden.inputs.values()))[manifest.inputs[0].name]
-
-
-def _named(arrays: dict[str, Array], prefix: str, specs: tuple[Tensor, ...]) -> dict[str, Array]:
-    for spec in specs:
-        found = arrays.get(prefix + spec.name)
-        if found is None or found.shape != spec.shape:
-            raise SdkError(
-                f"golden.npz: {prefix}{spec.name} is {'missing' if found is None else found.shape}",
-                expected=f"shape {spec.shape}",
-            )
-    return {spec.name: arrays[prefix + spec.name] for spec in specs}
 
 
 def _from_pixels(pixels: npt.NDArray[np.uint8], preprocessing: Preprocessing) -> Array:

@@ -16,8 +16,8 @@ from sdk.quantize.job import PROGRAM, SAMPLES, QuantizeJob
 from sdk.quantize.scheme import Scheme
 
 if TYPE_CHECKING:
+    from runtime_py.golden import Golden
     from sdk.capture import Captured
-    from sdk.golden import Golden
 
 PathLike = str | os.PathLike[str]
 NO_MANIFEST = Manifest(model="", inputs=(), outputs=())

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+from runtime_py.golden import Golden
 from runtime_py.manifest import Manifest
-from sdk.compare import top5_of
-from sdk.golden import Golden
+from runtime_py.proof import top5_of
 
 
 def report_of(manifest: Manifest, golden: Golden, folder: Path) -> Path:

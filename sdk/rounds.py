@@ -21,7 +21,7 @@ from sdk.quantize.job import NO_CHOICE, QuantizeJob
 from sdk.results import TargetResult
 
 if TYPE_CHECKING:
-    from sdk.golden import Golden
+    from runtime_py.golden import Golden
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def _chain(target: str, plan: Plan, folder: Path, program: Path, manifest: Manif
 
 
 def _row(chain: Chain) -> TargetResult:
-    from sdk.compare import gate
+    from runtime_py.proof import gate
 
     artifact, error = chain.answer.artifact, chain.answer.error
     if artifact is not None:

@@ -9,9 +9,9 @@ import numpy as np
 
 from runtime_py.bundle import Bundle, check_files, open_bundle
 from runtime_py.errors import SdkError
+from runtime_py.golden import load_golden
 from runtime_py.manifest import Artifact
-from sdk.compare import gate
-from sdk.golden import load_golden
+from runtime_py.proof import gate
 from sdk.jobs import Answer, Job
 from sdk.pool import Chain, run_chains
 from sdk.progress import Progress

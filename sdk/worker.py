@@ -75,9 +75,8 @@ def _lower(job: Job) -> Answer:
 
 
 def _prove(job: Job) -> Answer:
-    from runtime_py.integers import real_outputs
-    from sdk.compare import compare, top5_of
-    from sdk.golden import load_golden
+    from runtime_py.golden import load_golden
+    from runtime_py.proof import prove
 
     artifact = job.artifact
     if artifact is None or job.golden is None:
@@ -87,20 +86,7 @@ def _prove(job: Job) -> Answer:
         engine, artifact = _engine(job, artifact)
     except CannotRun as why:
         return Answer(artifact=msgspec.structs.replace(artifact, status="converted", reason=why.given))
-    proofs: tuple[Proof, ...] = ()
-    for kind, inputs in golden.inputs.items():
-        found = real_outputs(engine.run(dict(inputs)), job.manifest.outputs)
-        proof = compare(kind, golden.outputs[kind], found)
-        if golden.quantised is not None:
-            program = golden.quantised[kind]
-            proof = msgspec.structs.replace(
-                proof,
-                fidelity_db=compare(kind, program, found).sqnr_db,
-                quantised_db=compare(kind, golden.outputs[kind], program).sqnr_db,
-            )
-        if job.manifest.task == "classify":
-            proof = msgspec.structs.replace(proof, top5=top5_of(found[job.manifest.outputs[0].name]))
-        proofs += (proof,)
+    proofs = prove(engine.run, golden, job.manifest)
     proven = msgspec.structs.replace(
         artifact,
         proofs=proofs,

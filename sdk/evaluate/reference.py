@@ -6,11 +6,11 @@ from typing import Any
 from models_zoo import MODELS
 from runtime_py.bundle import Bundle
 from runtime_py.errors import SdkError
+from runtime_py.golden import load_golden
 from runtime_py.manifest import Artifact, Manifest
+from runtime_py.proof import compare
 from runtime_py.session import Session
-from sdk.compare import compare
 from sdk.evaluate.results import PYTORCH
-from sdk.golden import load_golden
 from sdk.programs import load_program
 from sdk.quantize.edges import in_float
 from sdk.source import Wishes

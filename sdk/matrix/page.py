@@ -6,7 +6,7 @@ from typing import Any
 
 from exporters import ALL, TARGETS
 from models_zoo import MODELS
-from sdk.compare import AGREEMENT, QUALITY_DB
+from sdk.gating import AGREEMENT, QUALITY_DB
 from sdk.matrix.calibration import COUNT, LATENT
 from sdk.matrix.cells import Cell, Integers, Matrix
 from sdk.matrix.columns import HINTS, has_row

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from runtime_py.manifest import LayerError
-from sdk.compare import CEILING_DB
+from runtime_py.proof import CEILING_DB
 from sdk.report import words
 from sdk.report.axis import round_axis
 

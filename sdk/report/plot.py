@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 
 from runtime_py.manifest import Artifact
-from sdk.compare import CEILING_DB, GATE_DB
+from runtime_py.proof import CEILING_DB, GATE_DB
 
 EXCELLENT_DB = 100.0
 LEFT, RIGHT, EXACT = 1.5, 86.0, 95.5

@@ -3,7 +3,7 @@
 import math
 
 from runtime_py.manifest import Accuracy, DecodeVideo, Detect, Postprocessing, Preprocessing, Status, Tensor
-from sdk.compare import CEILING_DB
+from runtime_py.proof import CEILING_DB
 
 STATUS_MEANINGS: dict[Status, str] = {
     "executed": "Ran on the exporting machine in its own runtime, and agrees with PyTorch.",

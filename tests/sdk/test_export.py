@@ -55,7 +55,7 @@ def test_a_network_of_ones_own_is_proven_on_all_five(mixed: ExportResult) -> Non
 
 @pytest.mark.slow
 def test_every_runtime_answers_by_the_manifests_names(mixed: ExportResult) -> None:
-    from sdk.golden import load_golden
+    from runtime_py.golden import load_golden
 
     assert mixed.bundle is not None
     bundle = open_bundle(mixed.bundle)

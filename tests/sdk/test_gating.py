@@ -8,8 +8,7 @@ import torch
 
 from runtime_py.bundle import describe
 from runtime_py.manifest import Artifact, Manifest, Quantization
-from sdk.compare import AGREEMENT, QUALITY_DB
-from sdk.gating import AccuracyLost, check_quality, gated
+from sdk.gating import AGREEMENT, QUALITY_DB, AccuracyLost, check_quality, gated
 from sdk.progress import Progress
 from sdk.results import TargetResult
 
@@ -38,8 +37,9 @@ def test_ranges_cut_to_a_tenth_are_refused_on_real_photos(
     """MCUNet-in3 with each ReLU6's range a tenth of what it should be: executed, and refused for its accuracy."""
     from exporters import load_exporter
     from exporters.base import Options
+    from runtime_py.golden import Golden
     from sdk.capture import capture
-    from sdk.golden import Golden, save_golden
+    from sdk.golden import save_golden
     from sdk.programs import save_program
     from sdk.quantize import recipes
     from sdk.quantize.calibration import read_calibration

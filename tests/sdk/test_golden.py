@@ -4,8 +4,9 @@ import math
 
 import pytest
 
+from runtime_py.golden import MOST_SAMPLES
 from runtime_py.manifest import Manifest, Tensor
-from sdk.golden import MOST_SAMPLES, NUMBERS, SAMPLES, how_many
+from sdk.golden import NUMBERS, SAMPLES, how_many
 
 
 @pytest.mark.parametrize(

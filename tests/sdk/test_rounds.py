@@ -6,9 +6,9 @@ import msgspec
 import pytest
 
 from runtime_py.errors import SdkError
+from runtime_py.golden import Golden
 from runtime_py.manifest import Accuracy, Artifact, Manifest, Quantization, Trial
 from sdk.gating import AccuracyLost
-from sdk.golden import Golden
 from sdk.progress import Progress
 from sdk.quantize.choice import NoChoice
 from sdk.quantize.job import QuantizeJob

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from models_zoo import create_model
-from sdk.compare import GATE_DB
+from runtime_py.proof import GATE_DB
 from sdk.zoo import settle
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from runtime_py.manifest import Quantization
-from sdk.compare import GATE_DB, LOWERING_DB
+from runtime_py.proof import GATE_DB, LOWERING_DB
 from sdk.gating import AccuracyLost, check_quality
 from sdk.matrix.runner import _unmade, run_tasks
 

@@ -12,7 +12,7 @@ import sdk
 from exporters import TARGETS, load_exporter
 from exporters.base import Lowered, Options
 from runtime_py.bundle import describe
-from sdk.compare import sqnr_db
+from runtime_py.proof import sqnr_db
 from sdk.quantize.recipes import NothingToQuantise
 from sdk.quantize.scheme import CannotTake, check_scheme
 from sdk.quantize.weights import rounded, with_small_weights

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
-from sdk.compare import sqnr_db
+from runtime_py.proof import sqnr_db
 from sdk.quantize.recipes import Prepared, Recipe, prepared, quantised
 from sdk.quantize.wide import LEVELS, SHARE_STEP, NoWideJoin, check_joins, widen
 from tests.exporters.support import installed

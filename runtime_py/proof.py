@@ -1,13 +1,16 @@
 """How near an artifact's answers are to PyTorch's, and when that is not near enough."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from runtime_py.errors import SdkError
-from runtime_py.manifest import Proof, Top
+from runtime_py.golden import Golden
+from runtime_py.integers import real_outputs
+from runtime_py.manifest import Manifest, Proof, Top
 
 Array = npt.NDArray[np.generic]
 GATE_DB = {"fp32": 60.0, "fp16": 40.0, "w8": 20.0, "w4": 10.0, "w8a8": 10.0, "w8a16": 20.0, "mixed": 10.0}
@@ -16,12 +19,6 @@ told in the task's metric, where there is data to measure it on."""
 LOWERING_DB = 6.0
 """What a target may lose beyond the quantised program that it was lowered from: one bit, as its kernels round, add up
 and, on some CPUs, store weights otherwise. Measured: 0.1 to 0.5 dB, and 3 dB with 7-bit weights."""
-QUALITY_DB = 6.0
-"""Of the quantised program on held-out samples, where accuracy is not measured: half the signal's amplitude is error.
-LeYOLO at 4 dB has lost half of its mAP, at 9 dB a tenth."""
-AGREEMENT = 0.6
-"""The share of held-out answers that must stay the same then: a classifier's best class, or an object found. MCUNet,
-with 1000 classes, keeps 0.85 and loses no accuracy."""
 CEILING_DB = 200.0
 """Identical answers have no noise; float32 cannot tell anything beyond this apart."""
 
@@ -30,6 +27,28 @@ class ProofFailed(SdkError):
     """An artifact runs and answers differently from PyTorch."""
 
     id = "proof-failed"
+
+
+def prove(run: Callable[[dict[str, Array]], dict[str, Array]], golden: Golden, manifest: Manifest) -> tuple[Proof, ...]:
+    """A Proof of each golden input, answered by `run`, which gives outputs by name as the artifact does.
+
+    Raises ProofFailed for outputs of another shape, or not finite; whether they are near enough is for `gate` to say.
+    """
+    proofs: tuple[Proof, ...] = ()
+    for kind, inputs in golden.inputs.items():
+        found = real_outputs(run(dict(inputs)), manifest.outputs)
+        proof = compare(kind, golden.outputs[kind], found)
+        if golden.quantised is not None:
+            program = golden.quantised[kind]
+            proof = msgspec.structs.replace(
+                proof,
+                fidelity_db=compare(kind, program, found).sqnr_db,
+                quantised_db=compare(kind, golden.outputs[kind], program).sqnr_db,
+            )
+        if manifest.task == "classify":
+            proof = msgspec.structs.replace(proof, top5=top5_of(found[manifest.outputs[0].name]))
+        proofs += (proof,)
+    return proofs
 
 
 def compare(kind: str, expected: Mapping[str, Array], found: Mapping[str, Array]) -> Proof:
@@ -82,7 +101,9 @@ def top5_of(logits: Array) -> tuple[Top, ...]:
 def gate(target: str, precision: str, proofs: tuple[Proof, ...]) -> None:
     """Raise ProofFailed where an artifact is below its precision's limit on any golden input."""
     worst = min(proofs, key=lambda proof: proof.sqnr_db)
-    limit = GATE_DB[precision]
+    limit = GATE_DB.get(precision)
+    if limit is None:
+        raise ProofFailed(f"{target} has the unknown precision {precision!r}", expected=f"one of {', '.join(GATE_DB)}")
     if worst.sqnr_db < limit:
         raise ProofFailed(
             f"{target} answers differently from PyTorch: SQNR {worst.sqnr_db:.1f} dB on the golden input "

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from runtime_py.manifest import Proof
-from sdk.compare import LOWERING_DB, ProofFailed, compare, cosine, gate, pooled_db, sqnr_db, top1, top5_of
+from runtime_py.proof import LOWERING_DB, ProofFailed, compare, cosine, gate, pooled_db, sqnr_db, top1, top5_of
 
 
 def test_sqnr_of_a_known_error() -> None:
