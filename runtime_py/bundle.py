@@ -1,4 +1,5 @@
-"""Opens, checks and writes bundles. Nothing here trusts a byte of a bundle before its hash was compared."""
+"""Opens, checks and writes bundles. Nothing here trusts a byte of a bundle before its hash was compared, or, with a
+key, before the hash's signature was."""
 
 import hashlib
 import os
@@ -8,8 +9,10 @@ from pathlib import Path
 
 import msgspec
 
+from runtime_py import durable
 from runtime_py.errors import SdkError
 from runtime_py.manifest import SCHEMA_VERSION, Artifact, DecodeVideo, Detect, File, Manifest, Tensor
+from runtime_py.signing import LIMIT_BYTES, SIGNATURE, BadSignature, Keys, Statement, check, not_older
 
 MANIFEST = "manifest.json"
 MANIFEST_HASH = "manifest.sha256"
@@ -39,20 +42,27 @@ class NewerBundle(SdkError):
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle's folder and its manifest, whose own hash and schema were checked."""
+    """A bundle's folder and its manifest, whose own hash and schema were checked.
+
+    `signed` is what the signature says, where a key was given and it is right.
+    """
 
     path: Path
     manifest: Manifest
+    manifest_sha256: str = ""
+    signed: Statement | None = None
 
     def file(self, entry: Artifact | File) -> Path:
         """Where an artifact or a further file of this bundle lies."""
         return self.path / entry.file
 
 
-def open_bundle(path: str | os.PathLike[str]) -> Bundle:
+def open_bundle(path: str | os.PathLike[str], key: Keys | None = None, *, older: bool = False) -> Bundle:
     """Reads and validates the manifest of the bundle at `path`; `check_files` does the same for its files.
 
-    Raises `NotABundle`, `CorruptBundle` or `NewerBundle`.
+    With `key` the manifest must be signed by it, and, but for `older`, its release no older than what this device has
+    seen. Raises `NotABundle`,
+    `CorruptBundle` or `NewerBundle`; with a key also Unsigned, UnknownKey, BadSignature or RolledBack.
     """
     folder = Path(path)
     if not folder.exists():
@@ -61,11 +71,22 @@ def open_bundle(path: str | os.PathLike[str]) -> Bundle:
         raise NotABundle(f"{folder} holds no {MANIFEST}", expected="a folder written by sdk export")
     text = _read_limited(folder / MANIFEST, MANIFEST_LIMIT_BYTES)
     _check_manifest_hash(folder, text)
+    sha256 = hashlib.sha256(text).hexdigest()
+    signed = None if key is None else check(_signature(folder), sha256, key)
     manifest = _parse(folder / MANIFEST, text)
     for entry in _entries(manifest.artifacts, manifest.files):
         _check_name(entry.file)
     _check_meaning(manifest)
-    return Bundle(folder, manifest)
+    if signed is not None:
+        if signed.model != manifest.model:
+            raise BadSignature(f"the signature is for {signed.model!r}", expected=f"the manifest's {manifest.model!r}")
+        if not older:
+            not_older(signed)
+    return Bundle(folder, manifest, sha256, signed)
+
+
+def _signature(folder: Path) -> bytes | None:
+    return _read_limited(folder / SIGNATURE, LIMIT_BYTES) if (folder / SIGNATURE).exists() else None
 
 
 def check_files(bundle: Bundle, artifacts: Iterable[Artifact] | None = None, *, complete: bool = False) -> None:
@@ -85,8 +106,8 @@ def write_bundle(folder: Path, manifest: Manifest) -> None:
     text = msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
     if len(text) > MANIFEST_LIMIT_BYTES:
         raise SdkError(f"the manifest of {folder} has {len(text)} bytes", expected=f"at most {MANIFEST_LIMIT_BYTES}")
-    _write_renamed(folder / MANIFEST, text)
-    _write_renamed(folder / MANIFEST_HASH, _hash_line(text))
+    durable.write(folder / MANIFEST, text)
+    durable.write(folder / MANIFEST_HASH, _hash_line(text))
 
 
 def describe(path: Path) -> tuple[int, str]:
@@ -248,7 +269,7 @@ def _check_entry(bundle: Bundle, entry: Artifact | File) -> None:
 
 def _check_no_strangers(bundle: Bundle) -> None:
     entries = _entries(bundle.manifest.artifacts, bundle.manifest.files)
-    known = {MANIFEST, MANIFEST_HASH, *(entry.file for entry in entries)}
+    known = {MANIFEST, MANIFEST_HASH, SIGNATURE, *(entry.file for entry in entries)}
     for file in _plain_files(bundle.path):
         relative = file.relative_to(bundle.path)
         owners = {relative.as_posix(), *(parent.as_posix() for parent in relative.parents)}
@@ -277,12 +298,3 @@ def _describe_file(path: Path) -> tuple[int, str]:
             return stream.tell(), digest
     except OSError as error:
         raise CorruptBundle(f"{path} cannot be read: {error.strerror}", expected="a readable file") from error
-
-
-def _write_renamed(path: Path, content: bytes) -> None:
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        beside.write_bytes(content)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)

@@ -43,13 +43,13 @@ def watched(bundle: Path, artifact: Artifact, threads: int) -> Iterator[None]:
     note = _read(place)
     if note is not None and note.reason:
         raise _crashed(artifact, note.reason, place)
-    if note is not None and _lives(note.process):
+    if note is not None and lives(note.process):
         yield  # another session, here or in another process, which tidies up itself
         return
     if note is not None and (reason := _tried(bundle, artifact, threads)):
-        _write(place, Note(_identity(os.getpid()), reason))
+        _write(place, Note(identity(os.getpid()), reason))
         raise _crashed(artifact, reason, place)
-    _write(place, Note(_identity(os.getpid())))
+    _write(place, Note(identity(os.getpid())))
     try:
         yield
     finally:
@@ -104,12 +104,13 @@ def _write(place: Path, note: Note) -> None:
         return  # a device without a writable cache: runs as well, but forgets
 
 
-def _lives(process: str) -> bool:
+def lives(process: str) -> bool:
+    """Whether the process of an `identity` runs still."""
     number = process.partition(" ")[0]
-    return number.isdigit() and _identity(int(number)) == process
+    return number.isdigit() and identity(int(number)) == process
 
 
-def _identity(pid: int) -> str:
+def identity(pid: int) -> str:
     """Number, start and boot of a process that runs, as numbers come again; "" where there is none.
 
     Where there is no /proc the number alone.

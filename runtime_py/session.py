@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from runtime_py.archive import unpacked
 from runtime_py.bundle import Bundle, check_files, open_bundle
 from runtime_py.choice import Choice, NoRuntime, absent, ranked, why_not
 from runtime_py.cores import default_threads
@@ -22,6 +23,7 @@ from runtime_py.integers import real_outputs, whole
 from runtime_py.manifest import Artifact, Classify, DecodeVideo, Detect, Manifest, Tensor
 from runtime_py.preprocess import Fit, ImageSource, decode_image, placed
 from runtime_py.results import Classification, classification
+from runtime_py.signing import Keys
 from runtime_py.video import Frames, Video, decode_tiles
 
 Array = npt.NDArray[Any]
@@ -196,18 +198,25 @@ def load(
     target: str | None = None,
     threads: int | None = None,
     *,
+    key: Keys | None = None,
     strict: bool = False,
+    older: bool = False,
 ) -> Session:
     """Open a bundle, check the artifact's hash before any runtime parses it, load it and let it answer once.
+
+    A NAME.bundle.zip is unpacked into this machine's cache first. `key`, a public key or the path of a file of them,
+    must have signed the bundle; releases older than one that this device has seen are refused, but for `older`.
 
     Without `target` the best artifact for this device is taken: what was measured fastest on it, or else the first by
     the rule for its kind; `session.why` says which and why. One whose runtime is missing or fails is passed over with a
     warning, `FellBack`; with `strict`, or with a `target`, that is an error. `threads` is by default the number of big
-    cores. Raises NotABundle, CorruptBundle, NewerBundle, UnknownName, MissingExtra, EngineFailed or NoRuntime.
+    cores. Raises NotABundle, CorruptBundle, NewerBundle, UnknownName, MissingExtra, EngineFailed or NoRuntime; with a key
+    also BadKey, Unsigned, UnknownKey, BadSignature or RolledBack.
     """
     if threads is not None and threads < 1:
         raise BadInput(f"{threads} threads", expected="1 or more")
-    bundle = open_bundle(path)
+    folder = unpacked(path, key, older=older) if os.fspath(path).endswith(".zip") else path
+    bundle = open_bundle(folder, key, older=older)
     choices, passed = ranked(bundle.manifest, target), list[tuple[Choice, SdkError]]()
     for choice in choices:
         try:

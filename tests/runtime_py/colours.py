@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from runtime_py.bundle import describe, write_bundle
@@ -33,11 +34,13 @@ def save_onnx(path: Path) -> None:
     onnx.save(model, str(path))
 
 
-def make_bundle(folder: Path, **changes: object) -> Path:
+def make_bundle(folder: Path, *, weight: npt.NDArray[np.float32] = WEIGHT, **changes: object) -> Path:
+    """`weight` is what the golden answers go by; the network's own is WEIGHT."""
     folder.mkdir()
     save_onnx(folder / "colours.onnx")
     (folder / "report.html").write_text("<!doctype html><title>colours</title>")
-    np.savez(folder / "golden.npz", x=np.zeros(3))
+    photo = np.random.default_rng(0).random((1, 3, 8, 12), np.float32)
+    np.savez(folder / "golden.npz", **{"in.random.photo": photo, "out.random.logits": photo.mean((2, 3)) @ weight.T})
     size, sha256 = describe(folder / "colours.onnx")
     files = [
         File(file=name, bytes=describe(folder / name)[0], sha256=describe(folder / name)[1])

@@ -101,13 +101,13 @@ def test_a_note_that_is_cut_off_counts_as_one(device: Device) -> None:
 
 
 def test_a_living_process_is_no_crash() -> None:
-    own = crashes._identity(os.getpid())
-    assert crashes._lives(own)
-    assert not crashes._lives("")
-    assert not crashes._lives(f"{own}x")
+    own = crashes.identity(os.getpid())
+    assert crashes.lives(own)
+    assert not crashes.lives("")
+    assert not crashes.lives(f"{own}x")
     with subprocess.Popen(["sleep", "0"]) as ended:
-        identity = crashes._identity(ended.pid)
-    assert not crashes._lives(identity)
+        identity = crashes.identity(ended.pid)
+    assert not crashes.lives(identity)
 
 
 def test_a_cache_that_cannot_be_written_is_no_error(device: Device) -> None:
