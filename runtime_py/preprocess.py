@@ -181,7 +181,8 @@ def _from_array(array: npt.NDArray[Any]) -> Image.Image:
         )
     if array.size == 0:
         raise BadImage(f"an array with shape {array.shape}", expected="at least one pixel")
-    return Image.fromarray(np.ascontiguousarray(array)).convert("RGB")
+    image = Image.fromarray(np.ascontiguousarray(array))
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _from_file(path: Path) -> Image.Image:

@@ -210,8 +210,8 @@ def load(
     Without `target` the best artifact for this device is taken: what was measured fastest on it, or else the first by
     the rule for its kind; `session.why` says which and why. One whose runtime is missing or fails is passed over with a
     warning, `FellBack`; with `strict`, or with a `target`, that is an error. `threads` is by default the number of big
-    cores. Raises NotABundle, CorruptBundle, NewerBundle, UnknownName, MissingExtra, EngineFailed or NoRuntime; with a key
-    also BadKey, Unsigned, UnknownKey, BadSignature or RolledBack.
+    cores. Raises NotABundle, CorruptBundle, NewerBundle, UnknownName, MissingExtra, EngineFailed or NoRuntime, and with
+    a key BadKey, Unsigned, UnknownKey, BadSignature or RolledBack.
     """
     if threads is not None and threads < 1:
         raise BadInput(f"{threads} threads", expected="1 or more")

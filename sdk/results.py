@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from runtime_py.manifest import Artifact, Manifest
+from runtime_py.signing import Statement
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,8 @@ class VerifyResult:
 
     bundle: Path
     targets: tuple[TargetResult, ...]
+    signed: Statement | None = None
+    """What its signature says, where a key was given to check it."""
 
     @property
     def ok(self) -> bool:
@@ -77,5 +82,6 @@ class VerifyResult:
         return {
             "bundle": str(self.bundle),
             "ok": self.ok,
+            "signed": None if self.signed is None else msgspec.to_builtins(self.signed),
             "targets": [target.to_dict() for target in self.targets],
         }

@@ -12,6 +12,7 @@ from runtime_py.errors import SdkError
 from runtime_py.golden import load_golden
 from runtime_py.manifest import Artifact
 from runtime_py.proof import gate
+from runtime_py.signing import Keys
 from sdk.jobs import Answer, Job
 from sdk.pool import Chain, run_chains
 from sdk.progress import Progress
@@ -25,23 +26,29 @@ class PreprocessingDiffers(SdkError):
 
 
 def verify(
-    bundle: str | os.PathLike[str], *, jobs: int | None = None, progress: Progress | None = None
+    bundle: str | os.PathLike[str],
+    *,
+    jobs: int | None = None,
+    progress: Progress | None = None,
+    key: Keys | None = None,
 ) -> VerifyResult:
     """Check every byte, then run every artifact that this machine can run on the golden inputs.
 
     Raises NotABundle or CorruptBundle before any runtime parses a byte; an artifact that answers differently
-    is `failed` in the result, and one whose runtime is not here is `converted`, with the reason.
+    is `failed` in the result, and one whose runtime is not here is `converted`, with the reason. With `key` the bundle
+    must be signed by it, of whatever release.
     """
     progress = progress or Progress()
     progress.say(f"checking every byte of {bundle}")
-    opened = open_bundle(bundle)
+    opened = open_bundle(bundle, key, older=True)  # a device remembers releases; a workstation looks at any
     check_files(opened, complete=True)
     _check_preprocessing(opened)
     with tempfile.TemporaryDirectory() as work:
         chains = [_chain(opened, artifact) for artifact in opened.manifest.artifacts]
         run_chains(chains, Path(work), jobs or max(1, (os.cpu_count() or 1)), progress.watch)
     pairs = zip(chains, opened.manifest.artifacts, strict=True)
-    return VerifyResult(opened.path, tuple(_row(chain, artifact) for chain, artifact in pairs))
+    rows = tuple(_row(chain, artifact) for chain, artifact in pairs)
+    return VerifyResult(opened.path, rows, opened.signed)
 
 
 def _chain(bundle: Bundle, artifact: Artifact) -> Chain:
