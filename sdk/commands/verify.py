@@ -8,7 +8,8 @@ from sdk.console import print_json
 
 
 @click.command(
-    epilog="\b\nExamples:\n  sdk verify mobilenetv4_conv_small.bundle\n  sdk verify my.bundle --key maker.pub\n  sdk verify my.bundle --json"
+    epilog="\b\nExamples:\n  sdk verify mobilenetv4_conv_small.bundle\n  sdk verify my.bundle --key maker.pub\n"
+    "  sdk verify my.bundle --json"
 )
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--jobs", "-j", type=click.IntRange(min=1), help="Targets at a time; one for each core by default.")
