@@ -1,13 +1,14 @@
 """Which of a bundle's artifacts this device should run, in which order, and why."""
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 
 from runtime_py.engines import ENGINES, available
 from runtime_py.errors import SdkError, missing_extra, unknown_name
 from runtime_py.host import probe
-from runtime_py.manifest import Artifact, Manifest, Measured
+from runtime_py.manifest import Artifact, Manifest, ProfileRow
 
 AS_CODE = frozenset({"mcu"})
 """Artifacts that are programs: never run unless they are asked for by name."""
@@ -64,7 +65,7 @@ def ranked(manifest: Manifest, target: str | None = None) -> list[Choice]:
     if not by_target.keys() - AS_CODE:
         hint = "load it with target='mcu', which compiles and runs its C" if by_target else "export the bundle again"
         raise NoRuntime("nothing here runs this bundle by itself: it holds no artifact for a runtime", hint=hint)
-    timed = _timed(by_target)
+    timed = _timed(by_target, manifest.profiles)
     rule = _rule(any(artifact.precision in INTEGERS for artifact in usable))
     names = [name for name in rule.order if name in by_target and name not in {one.target for one in timed}]
     names.sort(key=lambda name: not _proven(by_target[name]))
@@ -86,25 +87,21 @@ def absent(choice: Choice, others: list[str]) -> SdkError:
     return NoRuntime(why_not(choice) or f"{choice.target} does not run here", hint=hint)
 
 
-def _timed(by_target: Mapping[str, Artifact]) -> list[Choice]:
+def _timed(by_target: Mapping[str, Artifact], profiles: Sequence[ProfileRow]) -> list[Choice]:
     """Those that were measured on a device of this name, the fastest first."""
-    if not any(artifact.measured for artifact in by_target.values()):
+    if not profiles:
         return []
-    own = probe().cpu
-    best = [
-        (artifact, _fastest(artifact, own))
-        for name, artifact in by_target.items()
-        if name not in AS_CODE and _proven(artifact)
-    ]
-    known = sorted(((a, row) for a, row in best if row is not None), key=lambda pair: pair[1].p50_ms)
+    own, best = probe().cpu, dict[str, tuple[float, int]]()
+    for row in profiles:
+        artifact = by_target.get(row.target)
+        if artifact is None or row.target in AS_CODE or not _proven(artifact) or artifact.precision != row.precision:
+            continue
+        if row.device == own and row.valid and row.kind == "measured" and row.infer is not None:
+            best[row.target] = min(best.get(row.target, (inf, 0)), (row.infer.p50_ms, row.threads))
     return [
-        Choice(a, f"{a.target}: {row.p50_ms:.1f} ms with {row.threads} threads, measured on {own}", row.threads)
-        for a, row in known
+        Choice(by_target[name], f"{name}: {p50_ms:.1f} ms with {threads} threads, measured on {own}", threads)
+        for name, (p50_ms, threads) in sorted(best.items(), key=lambda item: item[1])
     ]
-
-
-def _fastest(artifact: Artifact, device: str) -> Measured | None:
-    return min((row for row in artifact.measured if row.device == device), key=lambda row: row.p50_ms, default=None)
 
 
 def _rule(integers: bool) -> Rule:

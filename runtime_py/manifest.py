@@ -289,18 +289,6 @@ class Microcontroller(Record, frozen=True, kw_only=True):
     not_emulated: str = ""
 
 
-class Measured(Record, frozen=True, kw_only=True):
-    """How fast an artifact is on a device: the median of an inference in milliseconds.
-
-    `device` is its name as `runtime_py.host.probe().cpu` gives it there: a board's model, or else the processor's.
-    """
-
-    device: str
-    threads: int
-    p50_ms: float
-    created: str = ""
-
-
 class Artifact(Record, frozen=True, kw_only=True):
     """One exported file (or folder: `.mlpackage`, OpenVINO's .xml and .bin) and what is known about it.
 
@@ -326,7 +314,6 @@ class Artifact(Record, frozen=True, kw_only=True):
     accuracy: Accuracy | None = None
     contents: Contents | None = None
     mcu: Microcontroller | None = None
-    measured: tuple[Measured, ...] = ()
     inputs: tuple[str, ...] = ()
     """The runtime's own names, in the order of the manifest's inputs."""
     outputs: tuple[str, ...] = ()
@@ -337,6 +324,46 @@ class Artifact(Record, frozen=True, kw_only=True):
     seconds: float = 0.0
     peak_mb: float | None = None
     tool_versions: dict[str, str] = {}
+
+
+class Timing(Record, frozen=True, kw_only=True):
+    """Milliseconds of `samples` runs of one step. `mad_ms` is the median distance from the median."""
+
+    samples: int
+    p50_ms: float
+    p90_ms: float
+    p99_ms: float
+    min_ms: float
+    max_ms: float
+    mad_ms: float
+
+
+class ProfileRow(Record, frozen=True, kw_only=True):
+    """How an artifact ran on a device, alone in a process of its own.
+
+    `device` is its name as `runtime_py.host.probe().cpu` gives it there: a board's model, or else the processor's.
+    `stages` are decode, preprocess, postprocess and end_to_end, where the task has them. `load_ms` is from nothing to a
+    loaded artifact, its runtime's import included; `first_ms` the first answer. What was not measured is None, and
+    `unmeasured` says why. Where `valid` is false, `why` says what disturbed the run.
+    """
+
+    target: str
+    precision: str
+    threads: int
+    device: str
+    kind: Literal["measured", "emulated"] = "measured"
+    infer: Timing | None = None
+    repeats_p50_ms: tuple[float, ...] = ()
+    stages: dict[str, Timing] = {}
+    load_ms: float | None = None
+    first_ms: float | None = None
+    peak_rss_mb: float | None = None
+    energy_mj: float | None = None
+    valid: bool = False
+    why: str = ""
+    unmeasured: dict[str, str] = {}
+    conditions: dict[str, str] = {}
+    created: str = ""
 
 
 class File(Record, frozen=True, kw_only=True):
@@ -376,6 +403,7 @@ class Manifest(Record, frozen=True, kw_only=True):
     labels: tuple[str, ...] = ()
     artifacts: tuple[Artifact, ...] = ()
     failures: tuple[Failure, ...] = ()
+    profiles: tuple[ProfileRow, ...] = ()
     quantization: Quantization | None = None
     files: tuple[File, ...] = ()
     parameters: int | None = None

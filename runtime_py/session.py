@@ -201,8 +201,9 @@ def load(
     key: Keys | None = None,
     strict: bool = False,
     older: bool = False,
+    warm_up: bool = True,
 ) -> Session:
-    """Open a bundle, check the artifact's hash before any runtime parses it, load it and let it answer once.
+    """Open a bundle, check the artifact's hash before any runtime parses it, load it and let it answer once (`warm_up`).
 
     A NAME.bundle.zip is unpacked into this machine's cache first. `key`, a public key or the path of a file of them,
     must have signed the bundle; releases older than one that this device has seen are refused, but for `older`.
@@ -220,7 +221,7 @@ def load(
     choices, passed = ranked(bundle.manifest, target), list[tuple[Choice, SdkError]]()
     for choice in choices:
         try:
-            session = _started(bundle, choice, threads, [one.target for one in choices if one is not choice])
+            session = _started(bundle, choice, threads, [one.target for one in choices if one is not choice], warm_up)
         except (EngineFailed, NoRuntime, MissingExtra) as error:
             if strict or target is not None:
                 raise
@@ -233,7 +234,7 @@ def load(
     )
 
 
-def _started(bundle: Bundle, choice: Choice, threads: int | None, others: list[str]) -> Session:
+def _started(bundle: Bundle, choice: Choice, threads: int | None, others: list[str], warm_up: bool) -> Session:
     if why_not(choice) is not None:
         raise absent(choice, others)
     artifact, count = choice.artifact, threads or choice.threads or default_threads()
@@ -241,7 +242,7 @@ def _started(bundle: Bundle, choice: Choice, threads: int | None, others: list[s
     with watched(bundle.path, artifact, count):
         session = Session(bundle, artifact, _engine(bundle, artifact, count), choice.why)
         try:
-            if bundle.manifest.task != "decode_video":  # a tile takes seconds, and comes with its fellows
+            if warm_up and bundle.manifest.task != "decode_video":  # a tile takes seconds, and comes with its fellows
                 session.warm_up()
         except BaseException:
             session.close()

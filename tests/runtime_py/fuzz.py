@@ -22,9 +22,10 @@ SCALARS = st.one_of(
     st.sampled_from([10**10, -1, 0, 2**63, 1e308, "", "..", "../x", "/etc/passwd", "float32", "crop", "é\0", "9.9"]),
 )  # fmt: skip
 VALUES = st.recursive(
-    SCALARS, lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(st.text(max_size=6), inner, max_size=4)),
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner, max_size=4),
     max_leaves=8,
-)  # fmt: skip
+)
 
 
 class Enough(Exception):
@@ -55,10 +56,8 @@ def run(work: Callable[[Any], None], cases: st.SearchStrategy[Any], examples: in
         if time.monotonic() > end:
             raise Enough
         count += 1
-        try:
+        with suppress(SdkError):
             work(case)
-        except SdkError as error:
-            assert str(error)
 
     how = settings(
         max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck),

@@ -16,14 +16,21 @@ from runtime_py.choice import ranked
 from runtime_py.engines import EngineFailed, load_engine
 from runtime_py.errors import SdkError
 from runtime_py.host import probe
-from runtime_py.manifest import Artifact, Manifest, Measured
+from runtime_py.manifest import Artifact, Manifest, ProfileRow, Timing
 from runtime_py.session import FellBack
 from tests.runtime_py.colours import make_bundle
 
 pytest.importorskip("onnxruntime", reason="the small bundle runs in ONNX Runtime")
 
 
-def with_artifacts(folder: Path, *targets: str, **changes: Any) -> Path:
+def measured(target: str, p50_ms: float, threads: int = 1, **more: Any) -> ProfileRow:
+    """A profile's row, of this machine where nothing else is said."""
+    timing = Timing(samples=5, p50_ms=p50_ms, p90_ms=p50_ms, p99_ms=p50_ms, min_ms=p50_ms, max_ms=p50_ms, mad_ms=0.0)
+    fields = {"device": probe().cpu, "infer": timing, "valid": True, "precision": "fp32"} | more
+    return ProfileRow(target=target, threads=threads, **fields)
+
+
+def with_artifacts(folder: Path, *targets: str, profiles: tuple[ProfileRow, ...] = (), **changes: Any) -> Path:
     """The small bundle with further artifacts, whose content no runtime of these tests reads."""
     bundle = open_bundle(make_bundle(folder))
     (own,) = bundle.manifest.artifacts
@@ -33,7 +40,7 @@ def with_artifacts(folder: Path, *targets: str, **changes: Any) -> Path:
         size, sha256 = describe(folder / target)
         made.append(msgspec.structs.replace(own, target=target, file=target, bytes=size, sha256=sha256))
     made = [msgspec.structs.replace(one, **changes.get(one.target, {})) for one in made]
-    write_bundle(folder, msgspec.structs.replace(bundle.manifest, artifacts=tuple(made)))
+    write_bundle(folder, msgspec.structs.replace(bundle.manifest, artifacts=tuple(made), profiles=profiles))
     return folder
 
 
@@ -73,18 +80,16 @@ def test_the_order_is_the_device_s(
 
 def test_what_was_measured_here_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     on(monkeypatch, "Linux", "aarch64")
-    own = probe().cpu
-    slow = Measured(device=own, threads=1, p50_ms=30.0)
-    fast = Measured(device=own, threads=3, p50_ms=12.25)
-    elsewhere = Measured(device="Another Board", threads=1, p50_ms=0.1)
-    manifest = manifest_of(
-        tmp_path, "tflite", "openvino", "coreml",
-        openvino={"measured": (slow, fast)}, onnx={"measured": (slow,)}, tflite={"measured": (elsewhere,)},
+    rows = (
+        measured("openvino", 30.0), measured("openvino", 12.25, 3), measured("onnx", 30.0),
+        measured("tflite", 0.1, device="Another Board"), measured("tflite", 0.1, valid=False, why="throttled"),
+        measured("tflite", 0.1, kind="emulated"), measured("tflite", 0.1, precision="w8a8"), measured("mcu", 0.1),
     )  # fmt: skip
+    manifest = manifest_of(tmp_path, "tflite", "openvino", "coreml", "mcu", profiles=rows)
     assert order(manifest) == ["openvino", "onnx", "tflite", "coreml"]
     best = ranked(manifest)[0]
     assert best.threads == 3
-    assert best.why == f"openvino: 12.2 ms with 3 threads, measured on {own}"
+    assert best.why == f"openvino: 12.2 ms with 3 threads, measured on {probe().cpu}"
 
 
 def test_what_never_ran_comes_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,8 +163,7 @@ def test_a_missing_runtime_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_what_cannot_exist_here_is_passed_over_without_a_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    bundle = with_artifacts(tmp_path / "x.bundle", "coreml", coreml={"measured": (Measured(
-        device=probe().cpu, threads=1, p50_ms=1.0),)})  # fmt: skip
+    bundle = with_artifacts(tmp_path / "x.bundle", "coreml", profiles=(measured("coreml", 1.0),))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         session = runtime_py.load(bundle)

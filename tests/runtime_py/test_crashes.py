@@ -9,9 +9,7 @@ from pathlib import Path
 import pytest
 
 from runtime_py import crashes
-from runtime_py.host import probe
-from runtime_py.manifest import Measured
-from tests.runtime_py.test_choice import with_artifacts
+from tests.runtime_py.test_choice import measured, with_artifacts
 
 pytest.importorskip("onnxruntime", reason="the small bundle runs in ONNX Runtime")
 
@@ -33,8 +31,7 @@ class Device:
         self.log, self.cache = root / "log", root / "cache"
         (root / "packages/openvino").mkdir(parents=True)
         (root / "packages/openvino/__init__.py").write_text(ABORTING.format(log=str(self.log)))
-        fast = Measured(device=probe().cpu, threads=1, p50_ms=1.0)
-        self.bundle = with_artifacts(root / "x.bundle", "openvino", openvino={"measured": (fast,)})
+        self.bundle = with_artifacts(root / "x.bundle", "openvino", profiles=(measured("openvino", 1.0),))
         project = Path(crashes.__file__).parents[1]
         path = os.pathsep.join([str(root / "packages"), str(project)])
         self.environment = os.environ | {"PYTHONPATH": path, "EDGE_SDK_CACHE": str(self.cache)}
