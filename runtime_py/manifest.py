@@ -338,6 +338,17 @@ class Timing(Record, frozen=True, kw_only=True):
     mad_ms: float
 
 
+class Second(Record, frozen=True, kw_only=True):
+    """A second of a sustained run: how many answers, their median, and the board's state where it says it."""
+
+    at_s: float
+    runs: int
+    p50_ms: float
+    celsius: float | None = None
+    mhz: int | None = None
+    watts: float | None = None
+
+
 class ProfileRow(Record, frozen=True, kw_only=True):
     """How an artifact ran on a device, alone in a process of its own.
 
@@ -355,6 +366,7 @@ class ProfileRow(Record, frozen=True, kw_only=True):
     infer: Timing | None = None
     repeats_p50_ms: tuple[float, ...] = ()
     stages: dict[str, Timing] = {}
+    sustained: tuple[Second, ...] = ()
     load_ms: float | None = None
     first_ms: float | None = None
     peak_rss_mb: float | None = None

@@ -48,11 +48,12 @@ class WrongTask(SdkError):
 class Session:
     """A network that is ready to answer. Use as a context manager, or `close()` it.
 
-    `spec` is the manifest (`spec.inputs[0].name`), `target` what runs, and `why` the reason in one sentence. Several
-    threads may share a session: they prepare images side by side, and take turns with the network itself.
+    `spec` is the manifest (`spec.inputs[0].name`) of the bundle at `path`, `target` what runs, and `why` the reason in
+    one sentence. Threads may share a session: they prepare images side by side, and take turns with the network.
     """
 
     def __init__(self, bundle: Bundle, artifact: Artifact, engine: Engine, why: str) -> None:
+        self.path = bundle.path
         self.spec: Manifest = bundle.manifest
         self.artifact = artifact
         self.target = artifact.target
@@ -203,7 +204,7 @@ def load(
     older: bool = False,
     warm_up: bool = True,
 ) -> Session:
-    """Open a bundle, check the artifact's hash before any runtime parses it, load it and let it answer once (`warm_up`).
+    """Open a bundle, check the artifact's hash before any runtime parses it, load it, and `warm_up` by one answer.
 
     A NAME.bundle.zip is unpacked into this machine's cache first. `key`, a public key or the path of a file of them,
     must have signed the bundle; releases older than one that this device has seen are refused, but for `older`.

@@ -11,8 +11,6 @@ old version or the new one is there, whole.
 
 import os
 import shutil
-import subprocess
-import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -22,18 +20,17 @@ import msgspec
 from runtime_py import durable
 from runtime_py.archive import unpack
 from runtime_py.bundle import Bundle, check_files, open_bundle
+from runtime_py.choice import ranked, why_not
+from runtime_py.cores import default_threads
 from runtime_py.crashes import identity, lives
 from runtime_py.errors import SdkError
-from runtime_py.golden import GOLDEN, load_golden
-from runtime_py.proof import gate, prove
+from runtime_py.proving import proven_alone
 from runtime_py.session import Session, load
 from runtime_py.signing import Keys
 
 STATE = "state.json"
 LOCK = ".lock"
 MOST_TRIES = 2
-PROOF_SECONDS = 600
-PROVE = "import sys; from runtime_py.store import prove_here; prove_here(sys.argv[1])"
 KEPT = 3
 
 
@@ -276,26 +273,9 @@ class Store:
 
 
 def _proven(path: Path) -> str:
-    """Why the bundle does not answer as it should, found by a process of its own; empty where it does."""
-    try:
-        done = subprocess.run(
-            [sys.executable, "-c", PROVE, str(path)], capture_output=True, text=True, timeout=PROOF_SECONDS, check=False
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        return f"it did not answer its golden inputs within {PROOF_SECONDS} s"
-    if done.returncode == 0:
-        return ""
-    if done.returncode < 0:
-        return f"the process that tried it was ended by signal {-done.returncode}"
-    said = done.stderr.strip().splitlines()
-    return said[-1] if said else f"the process that tried it ended with {done.returncode}"
-
-
-def prove_here(path: str) -> None:
-    """Let the artifact that this device would load answer the golden inputs; ends the process with 1 and the reason."""
-    try:
-        with load(path) as session:
-            golden = load_golden(Path(path) / GOLDEN, session.spec)
-            gate(session.target, session.artifact.precision, prove(session.run, golden, session.spec))
-    except SdkError as error:
-        sys.exit(" ".join(str(error).split("\n")))
+    """Why what this device would load does not answer as it should, tried in its own process; empty where it does."""
+    choice = next((one for one in ranked(open_bundle(path).manifest) if why_not(one) is None), None)
+    if choice is None:
+        return "none of its artifacts has a runtime here"
+    row = proven_alone(path, choice.artifact, default_threads())
+    return "" if row["status"] == "executed" else str(row["why"])

@@ -95,6 +95,8 @@ def available(target: str) -> str | None:
 def version_of(target: str) -> str:
     """The version of the runtime that is installed for `target`; "unknown" where nothing says so."""
     row = get_engine(target)
+    if row.programs:
+        return next((program for program in row.programs if which(program)), "unknown")
     for package in filter(None, (row.package, *row.older)):
         with suppress(PackageNotFoundError):
             return version(package)
