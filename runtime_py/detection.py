@@ -1,14 +1,14 @@
 """From a detector's output to boxes: threshold, class-aware non-maximum suppression, the image's own pixels."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from runtime_py.errors import SdkError
+from runtime_py.errors import SdkError, unknown_name
 from runtime_py.manifest import Detect
 from runtime_py.preprocess import Fit
 
@@ -21,12 +21,13 @@ BLOCK = 256
 
 @dataclass(frozen=True)
 class Detection:
-    """One object: `box` is x0, y0, x1, y1 in the image's pixels."""
+    """One object: `box` is x0, y0, x1, y1 in the image's pixels; `id` is a tracker's, None without one."""
 
     name: str
     score: float
     class_id: int
     box: tuple[float, float, float, float]
+    id: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +35,7 @@ class Detections:
     """The objects of one image, best first.
 
     `boxes` (n, 4) float32: x0, y0, x1, y1 in pixels of the image, whose width and height are `image_size`;
-    `scores` (n,) float32; `class_ids` (n,) integers into `labels`.
+    `scores` (n,) float32; `class_ids` (n,) integers into `labels`; `ids` (n,) of a tracker, None without one.
     """
 
     boxes: Floats
@@ -42,6 +43,7 @@ class Detections:
     class_ids: npt.NDArray[np.intp]
     labels: tuple[str, ...]
     image_size: tuple[int, int]
+    ids: npt.NDArray[np.intp] | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -50,24 +52,39 @@ class Detections:
 
     def over(self, confidence: float) -> "Detections":
         """Those whose score is over `confidence`."""
-        kept = self.scores > confidence
-        return Detections(self.boxes[kept], self.scores[kept], self.class_ids[kept], self.labels, self.image_size)
+        return self._where(self.scores > confidence)
+
+    def of(self, names: Collection[str]) -> "Detections":
+        """Those of some classes. Raises UnknownName for what is no class of the network."""
+        for name in names:
+            if name not in self.labels:
+                raise unknown_name("class", name, list(self.labels))
+        return self._where(np.array([self.labels[index] in names for index in self.class_ids], np.bool_))
+
+    def _where(self, kept: npt.NDArray[np.bool_]) -> "Detections":
+        ids = None if self.ids is None else self.ids[kept]
+        return Detections(self.boxes[kept], self.scores[kept], self.class_ids[kept], self.labels, self.image_size, ids)
 
     def __len__(self) -> int:
         return len(self.scores)
 
     def __iter__(self) -> Iterator[Detection]:
-        for box, score, index in zip(self.boxes, self.scores, self.class_ids, strict=True):
+        ids = [None] * len(self) if self.ids is None else self.ids.tolist()
+        for box, score, index, number in zip(self.boxes, self.scores, self.class_ids, ids, strict=True):
             x0, y0, x1, y1 = (float(value) for value in box)
-            yield Detection(self.labels[index], float(score), int(index), (x0, y0, x1, y1))
+            yield Detection(self.labels[index], float(score), int(index), (x0, y0, x1, y1), number)
 
     def __str__(self) -> str:
         counts = Counter(self.names)
         return ", ".join(f"{count} {name}" for name, count in counts.most_common()) or "nothing"
 
     def to_dict(self) -> dict[str, Any]:
-        """The objects as plain data, and the width and height of their image."""
-        rows = [{"label": o.name, "score": o.score, "index": o.class_id, "box": list(o.box)} for o in self]
+        """The objects as plain data, with `id` where they are tracked, and the width and height of their image."""
+        rows: list[dict[str, Any]] = [
+            {"label": o.name, "score": o.score, "index": o.class_id, "box": list(o.box)}
+            | ({} if o.id is None else {"id": o.id})
+            for o in self
+        ]
         return {"image_size": list(self.image_size), "detections": rows}
 
 

@@ -17,13 +17,16 @@ CONVERTERS = frozenset(
 )
 ANYWHERE = {  # third-party packages that a folder may import, inside functions or at the top
     "runtime_py": frozenset({"numpy", "msgspec", "PIL"}) | RUNTIMES,
-    "devices": frozenset({"numpy", "msgspec", "psutil"}),
+    "devices": frozenset({"numpy", "msgspec", "PIL"}),
     "models_zoo": frozenset({"torch", "safetensors", "requests", "filelock", "huggingface_hub"}),
     "exporters": frozenset({"torch", "numpy", "google"}) | CONVERTERS,
     "apps": frozenset({"numpy", "PIL"}),
 }
 AT_THE_TOP = {"runtime_py": frozenset({"numpy", "msgspec", "PIL"})}  # the rest inside functions only
-BY_FILE = {"runtime_py/engines/executorch.py": {"torch"}}  # ExecuTorch's own bindings import torch
+BY_FILE = {
+    "runtime_py/engines/executorch.py": {"torch"},  # ExecuTorch's own bindings import torch
+    "runtime_py/signing.py": {"cryptography"},
+}
 HEAVY = {"torch", "safetensors", "numpy", "PIL", "rich", "jinja2", "msgspec"} | RUNTIMES | CONVERTERS
 
 
