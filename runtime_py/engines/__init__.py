@@ -118,7 +118,9 @@ def load_engine(target: str) -> EngineModule:
 
 def failed(title: str, path: Path, error: Exception) -> EngineFailed:
     """The error of a runtime that refused `path` or failed on it."""
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    told = [line for line in lines if not line.startswith("Exception from")]  # OpenVINO begins with its own files
+    reason = (told or lines or [type(error).__name__])[0]
     return EngineFailed(f"{title} refused {path.name}: {reason}", hint="export the bundle again, or use another target")
 
 
