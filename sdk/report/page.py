@@ -14,6 +14,8 @@ from sdk.report.devices import guides
 from sdk.report.microcontroller import STYLE as MICROCONTROLLER_STYLE
 from sdk.report.microcontroller import flash_of, on_board
 from sdk.report.plot import plot_sqnr
+from sdk.report.profiles import STYLE as PROFILES_STYLE
+from sdk.report.profiles import on_devices
 from sdk.report.quantization import STYLE as QUANTIZATION_STYLE
 from sdk.report.quantization import quantised
 
@@ -65,6 +67,7 @@ def render(manifest: Manifest, photo: "Image | None", top5: Top5) -> str:
     sheets = [HERE / "report.css"]
     sheets += [QUANTIZATION_STYLE] if context["quantised"] else []
     sheets += [MICROCONTROLLER_STYLE] if context["board"] else []
+    sheets += [PROFILES_STYLE] if context["devices"] else []
     style = Markup("".join(sheet.read_text(encoding="utf-8") for sheet in sheets))
     return environment.get_template("report.html.j2").render(
         style=style, photo=_data_uri(photo) if photo else "", **context
@@ -87,6 +90,7 @@ def _context(manifest: Manifest, top5: Top5) -> dict[str, Any]:
         "delegated": [_delegation(title, a) for title, a in titled if a.status != "failed" and a.mcu is None],
         "board": on_board(manifest),
         "flash_of": flash_of,
+        "devices": on_devices(manifest.profiles, titles),
         "error_fields": ERROR_FIELDS,
         "guides": guides(manifest),
         "tools": _tools(manifest),

@@ -1,0 +1,297 @@
+"""Measures one artifact on the device where it runs, alone in this process: python agent.py JOB.json
+
+What goes to a device is this file and runtime_py. It prints JSON lines: `{"progress": 0.4, "doing": "infer"}` while it
+works, then `{"row": ...}`, a `ProfileRow`, or `{"error": ...}`.
+
+The protocol is MLPerf Mobile's and LiteRT's benchmark_model's: at least 10 runs and a second to warm up, then so many
+repeats of so many samples and seconds, and nothing clipped. A run is invalid where its repeats' medians are further
+apart than SPREAD, where others used the processor, or where the board throttled.
+"""
+
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from shutil import which
+from typing import Any
+
+import msgspec
+
+STARTED = time.perf_counter()
+"""Before numpy or a runtime is imported: they are a part of loading."""
+
+SPREAD = 0.05
+OTHERS = 0.25
+"""Of one core, that other processes may use."""
+WARM_UP_RUNS, WARM_UP_S = 10, 1.0
+JUMP_S = 0.5
+THERMAL = Path("/sys/class/thermal")
+CPU = Path("/sys/devices/system/cpu")
+THROTTLED = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
+"""Bits of `vcgencmd get_throttled`; 16 higher, what has happened since the board was started."""
+
+
+class Job(msgspec.Struct, frozen=True):
+    """What to measure. `samples` and `seconds` are those of all repeats together, and both are reached."""
+
+    bundle: str
+    target: str
+    threads: int
+    samples: int = 1024
+    seconds: float = 60.0
+    repeats: int = 5
+    stage_samples: int = 30
+    sustain_s: float = 0.0
+    emulated: bool = False
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What a run is compared with: the clocks, and the processor's time of all and of this process."""
+
+    wall_s: float
+    steady_s: float
+    all_s: float
+    own_s: float
+
+    @staticmethod
+    def now() -> "Moment":
+        """This one."""
+        return Moment(time.time(), time.monotonic(), _busy_s(), time.process_time())
+
+
+def say(**what: Any) -> None:
+    """One line of JSON, at once."""
+    sys.stdout.write(msgspec.json.encode(what).decode() + "\n")
+    sys.stdout.flush()
+
+
+def timing(samples_ms: list[float]) -> Any:
+    """The numbers of a list of milliseconds; percentiles by the nearest rank."""
+    from runtime_py.manifest import Timing
+
+    ordered = sorted(samples_ms)
+    p50 = percentile(ordered, 50)
+    away = sorted(abs(value - p50) for value in ordered)
+    return Timing(
+        samples=len(ordered), p50_ms=p50, p90_ms=percentile(ordered, 90), p99_ms=percentile(ordered, 99),
+        min_ms=ordered[0], max_ms=ordered[-1], mad_ms=percentile(away, 50),
+    )  # fmt: skip
+
+
+def percentile(ordered: list[float], rank: int) -> float:
+    """The least value that `rank` percent of them do not exceed."""
+    return ordered[max(0, -(-len(ordered) * rank // 100) - 1)]
+
+
+def sampled(call: Callable[[], Any], samples: int, seconds: float, tick: Callable[[float], None]) -> list[float]:
+    """Milliseconds of each call, until there are so many and so much time has gone; `tick` once a second, untimed."""
+    found: list[float] = []
+    clock = time.perf_counter
+    began = told = clock()
+    while True:
+        start = clock()
+        call()
+        end = clock()
+        found.append(1e3 * (end - start))
+        if end - told >= 1.0:
+            told = end
+            tick(min(1.0, (end - began) / seconds) if seconds else 1.0)
+        if len(found) >= samples and end - began >= seconds:
+            return found
+
+
+def measure(job: Job) -> Any:
+    """The row of one artifact and number of threads."""
+    import runtime_py
+
+    session = runtime_py.load(job.bundle, job.target, job.threads, warm_up=False)
+    load_ms = 1e3 * (time.perf_counter() - STARTED)
+    with tempfile.TemporaryDirectory(prefix="edge-sdk-") as work:
+        return _row(job, session, load_ms, Path(work))
+
+
+def _row(job: Job, session: Any, load_ms: float, work: Path) -> Any:
+    from runtime_py.engines import version_of
+    from runtime_py.host import probe
+    from runtime_py.manifest import ProfileRow
+
+    call, stages = _calls(session, work)
+    start = time.perf_counter()
+    call()
+    first_ms = 1e3 * (time.perf_counter() - start)
+    say(progress=0.0, doing="warming up")
+    sampled(call, WARM_UP_RUNS, WARM_UP_S, lambda share: None)
+    before, hot = Moment.now(), conditions("start")
+    parts: list[list[float]] = []
+    for repeat in range(job.repeats):
+
+        def tick(share: float, repeat: int = repeat) -> None:
+            say(progress=(repeat + share) / (job.repeats + 1), doing=f"infer {repeat + 1}/{job.repeats}")
+
+        parts.append(sampled(call, -(-job.samples // job.repeats), job.seconds / job.repeats, tick))
+    after, cool = Moment.now(), conditions("end")
+    say(progress=job.repeats / (job.repeats + 1), doing="stages")
+    measured = {
+        name: timing(sampled(stage, job.stage_samples, 0.0, lambda share: None)) for name, stage in stages.items()
+    }
+    seconds = sustained(call, job.sustain_s) if job.sustain_s else ()
+    artifact, host = session.artifact, probe()
+    why = invalid(parts, before, after, hot | cool)
+    unmeasured = {"energy_mj": "no meter was asked for"}
+    if not stages:
+        unmeasured["stages"] = f"the task {session.spec.task!r} takes no image"
+    return ProfileRow(
+        target=job.target, precision=artifact.precision, threads=job.threads, device=host.cpu,
+        kind="emulated" if job.emulated else "measured",
+        infer=timing([value for part in parts for value in part]),
+        repeats_p50_ms=tuple(percentile(sorted(part), 50) for part in parts),
+        stages=measured, sustained=seconds, load_ms=load_ms, first_ms=first_ms, peak_rss_mb=peak_rss_mb(),
+        valid=not why, why="; ".join(why), unmeasured=unmeasured,
+        conditions={**host.to_dict(), **hot, **cool, "runtime": version_of(job.target)},
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )  # fmt: skip
+
+
+def sustained(call: Callable[[], Any], seconds: float) -> tuple[Any, ...]:
+    """A `Second` for each second of so many: what the board does when it is asked for all that it has."""
+    from runtime_py.manifest import Second
+
+    found: list[Second] = []
+    began = time.perf_counter()
+    while (at := time.perf_counter() - began) < seconds:
+        part = sampled(call, 1, 1.0, lambda share: None)
+        celsius, mhz = _celsius(), _mhz()
+        found.append(Second(
+            at_s=at, runs=len(part), p50_ms=percentile(sorted(part), 50),
+            celsius=float(celsius) if celsius else None, mhz=int(mhz) if mhz else None,
+        ))  # fmt: skip
+        say(progress=min(1.0, at / seconds), doing="sustained")
+    return tuple(found)
+
+
+def _calls(session: Any, work: Path) -> tuple[Callable[[], Any], dict[str, Callable[[], Any]]]:
+    """The inference on the bundle's own photo, or random numbers; and the steps around it, where there is a photo."""
+    import numpy as np
+    from PIL import Image
+
+    from runtime_py.golden import GOLDEN, load_golden
+    from runtime_py.preprocess import decode_image
+    from runtime_py.streams.answering import steps_of
+
+    golden = load_golden(session.path / GOLDEN, session.spec)
+    inputs = next(iter(golden.inputs.values()))
+    call = lambda: session.run(inputs)  # noqa: E731  # the timed call, with nothing around it
+    if golden.photo is None or session.spec.task not in ("classify", "detect"):
+        return call, {}
+    path = work / "photo.jpg"
+    Image.fromarray(golden.photo).save(path, quality=95)
+    steps = steps_of(session, None, None)
+    pixels = np.asarray(decode_image(path))
+    array, place = steps.prepare(pixels)
+    output = steps.infer(array)
+    return call, {
+        "decode": lambda: np.asarray(decode_image(path)),
+        "preprocess": lambda: steps.prepare(pixels),
+        "postprocess": lambda: steps.answer(output, place),
+        "end_to_end": lambda: session(path),
+    }
+
+
+def invalid(parts: list[list[float]], before: Moment, after: Moment, seen: dict[str, str]) -> list[str]:
+    """Why a run says nothing of the device, in words; empty where it is sound."""
+    why, medians = [], [percentile(sorted(part), 50) for part in parts]
+    spread = (max(medians) - min(medians)) / percentile(sorted(medians), 50)
+    if spread > SPREAD:
+        why.append(f"the repeats' medians are {spread:.0%} apart, over {SPREAD:.0%}")
+    steady = after.steady_s - before.steady_s
+    others = ((after.all_s - before.all_s) - (after.own_s - before.own_s)) / steady if after.all_s else 0.0
+    if others > OTHERS:
+        why.append(f"other processes used {others:.1f} cores meanwhile")
+    jump = (after.wall_s - before.wall_s) - steady
+    if abs(jump) > JUMP_S:
+        why.append(f"the clock was set by {jump:+.1f} s meanwhile")
+    if seen.get("throttled_end"):
+        why.append(f"the board says: {seen['throttled_end']}")
+    return why
+
+
+def conditions(when: str) -> dict[str, str]:
+    """Governor, clock, temperature and throttling, where the system says; the names end in `when`."""
+    found = {
+        "governor": _text(CPU / "cpu0/cpufreq/scaling_governor"),
+        f"mhz_{when}": _mhz(),
+        f"celsius_{when}": _celsius(),
+        f"throttled_{when}": throttling(),
+        f"load_{when}": " ".join(f"{value:.2f}" for value in os.getloadavg()),
+    }
+    return {name: text for name, text in found.items() if text}
+
+
+def throttling() -> str:
+    """What a Raspberry Pi says holds it back now; empty where nothing does, or where it is none."""
+    if which("vcgencmd") is None:
+        return ""
+    said = subprocess.run(["vcgencmd", "get_throttled"], capture_output=True, text=True, check=False, timeout=10).stdout
+    try:
+        bits = int(said.strip().partition("=")[2], 16)
+    except ValueError:
+        return ""
+    return ", ".join(name for bit, name in THROTTLED.items() if bits >> bit & 1)
+
+
+def peak_rss_mb() -> float:
+    """Of this process, in 2**20 bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def _celsius() -> str:
+    zones = sorted(THERMAL.glob("thermal_zone*/temp")) if THERMAL.is_dir() else []
+    known = [int(text) for text in map(_text, zones) if text.lstrip("-").isdigit()]
+    return f"{max(known) / 1000:.1f}" if known else ""
+
+
+def _mhz() -> str:
+    clocks = [_text(path) for path in sorted(CPU.glob("cpu[0-9]*/cpufreq/scaling_cur_freq"))]
+    known = [int(text) for text in clocks if text.isdigit()]
+    return f"{max(known) // 1000}" if known else ""
+
+
+def _busy_s() -> float:
+    """Seconds that all processors have worked since they were started; 0 where the system does not say."""
+    line = _text(Path("/proc/stat")).partition("\n")[0].split()
+    if len(line) < 9:
+        return 0.0
+    user, nice, system, _, _, irq, softirq = (int(word) for word in line[1:8])
+    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii", errors="replace").strip()
+    except OSError:  # not every system has every file
+        return ""
+
+
+def main() -> int:
+    """Read the job, measure, print the row; 1 with an error's line where it could not be measured."""
+    from runtime_py.errors import SdkError
+
+    try:
+        job = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=Job)
+        say(row=measure(job))
+    except SdkError as error:
+        say(error=error.to_dict())
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,189 @@
+"""Profiles of a bundle: the agent runs once for each target and number of threads, each in a process of its own."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from devices.agent import Job
+from runtime_py.bundle import open_bundle
+from runtime_py.choice import AS_CODE
+from runtime_py.engines import available
+from runtime_py.errors import SdkError, unknown_name
+from runtime_py.manifest import Artifact, ProfileRow
+
+AGENT = Path(__file__).with_name("agent.py")
+QUICK = (128, 10.0)
+FULL = (1024, 60.0)
+"""Samples and seconds, of all repeats together."""
+THROTTLED = 1.1
+"""Of the first half minute's median: above it for good, the board has throttled."""
+FIRST_S, STEADY_S = 30.0, 10.0
+
+Report = Callable[[float, str], None]
+"""The share of the work that is done, and what is being done."""
+Launch = Callable[[Job], Iterator[bytes]]
+"""Runs the agent somewhere, and gives its lines as they come."""
+
+
+class ProfileFailed(SdkError):
+    """A profile that could not be made: its process ended, or the device went away."""
+
+    id = "profile-failed"
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A target that could not be measured, with the reason."""
+
+    target: str
+    threads: int
+    error: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The rows of a bundle on one device, and what failed."""
+
+    bundle: Path
+    rows: tuple[ProfileRow, ...]
+    failed: tuple[Failed, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data; field names carry units."""
+        best = front(self.rows)
+        rows = [msgspec.to_builtins(row) | {"on_front": row in best} for row in self.rows]
+        failed = [{"target": one.target, "threads": one.threads, "error": one.error} for one in self.failed]
+        return {"bundle": str(self.bundle), "rows": rows, "failed": failed}
+
+
+def profile(
+    bundle: Path,
+    targets: Sequence[str] | None = None,
+    threads: Sequence[int] = (1,),
+    *,
+    quick: bool = False,
+    sustain_s: float = 0.0,
+    emulated: bool = False,
+    launch: Launch | None = None,
+    report: Report = lambda share, doing: None,
+) -> Profile:
+    """Measure each of `targets` (all that run here) with each number of threads, one after the other.
+
+    A target that fails, fails alone. Raises NotABundle, CorruptBundle, UnknownName, or ProfileFailed where there is
+    nothing to measure.
+    """
+    launch = launch or locally
+    chosen = _chosen(open_bundle(bundle).manifest.artifacts, targets)
+    samples, seconds = QUICK if quick else FULL
+    jobs = [
+        Job(str(bundle), one.target, count, samples, seconds, sustain_s=sustain_s, emulated=emulated)
+        for one in chosen
+        for count in threads
+    ]
+    rows, failed = list[ProfileRow](), list[Failed]()
+    for done, job in enumerate(jobs):
+
+        def tell(share: float, doing: str, done: int = done, job: Job = job) -> None:
+            report((done + share) / len(jobs), f"{job.target}, {job.threads} threads: {doing}")
+
+        try:
+            rows.append(_measured(launch, job, tell))
+        except SdkError as error:
+            failed.append(Failed(job.target, job.threads, error.to_dict()))
+    return Profile(Path(bundle), tuple(rows), tuple(failed))
+
+
+def front(rows: Sequence[ProfileRow]) -> tuple[ProfileRow, ...]:
+    """The Pareto front: rows that none beats in latency, memory and threads at once (Pareto, 1906)."""
+    costs = [(row.infer.p50_ms, row.peak_rss_mb or 0.0, row.threads) if row.infer else None for row in rows]
+
+    def beaten(own: tuple[float, float, int]) -> bool:
+        return any(
+            other is not None and other != own and all(a <= b for a, b in zip(other, own, strict=True))
+            for other in costs
+        )
+
+    return tuple(row for row, own in zip(rows, costs, strict=True) if own is not None and not beaten(own))
+
+
+def throttled(row: ProfileRow) -> tuple[float, float] | None:
+    """When a sustained run became slower for good, and by which factor; None where it kept its speed.
+
+    For good: from there on the median of STEADY_S seconds stays above that of the first FIRST_S seconds by THROTTLED.
+    """
+    seconds = row.sustained
+    start = [one.p50_ms for one in seconds if one.at_s < FIRST_S]
+    if not start or len(seconds) < 2:
+        return None
+    usual = sorted(start)[len(start) // 2]
+    slow = [sorted(one.p50_ms for one in seconds if at <= one.at_s < at + STEADY_S) for at in (s.at_s for s in seconds)]
+    factors = [part[len(part) // 2] / usual for part in slow]
+    since = next((index for index in range(len(factors)) if min(factors[index:]) > THROTTLED), None)
+    if since is None or seconds[-1].at_s - seconds[since].at_s < STEADY_S:
+        return None
+    rest = sorted(factors[since:])
+    return seconds[since].at_s, rest[len(rest) // 2]
+
+
+def locally(job: Job) -> Iterator[bytes]:
+    """The agent on this machine."""
+    with tempfile.TemporaryDirectory(prefix="edge-sdk-") as work:
+        place = Path(work, "job.json")
+        place.write_bytes(msgspec.json.encode(job))
+        paths = os.pathsep.join(filter(None, [str(AGENT.parents[1]), os.environ.get("PYTHONPATH", "")]))
+        with tempfile.TemporaryFile() as errors:
+            process = subprocess.Popen(
+                [sys.executable, str(AGENT), str(place)], stdout=subprocess.PIPE, stderr=errors,
+                env=os.environ | {"PYTHONPATH": paths},
+            )  # fmt: skip
+            try:
+                assert process.stdout is not None
+                yield from process.stdout
+                code = process.wait()
+            finally:
+                if process.poll() is None:
+                    process.kill()
+                    process.wait()
+            if code:
+                errors.seek(0)
+                yield msgspec.json.encode({"ended": code, "said": errors.read()[-2000:].decode(errors="replace")})
+
+
+def _chosen(artifacts: Sequence[Artifact], targets: Sequence[str] | None) -> list[Artifact]:
+    usable = {artifact.target: artifact for artifact in artifacts if artifact.status != "failed"}
+    for name in targets or ():
+        if name not in usable:
+            raise unknown_name("target of this bundle", name, sorted(usable))
+    names = targets or [name for name in usable if name not in AS_CODE and available(name) is None]
+    if not names:
+        raise ProfileFailed("no artifact of the bundle runs here", expected=", ".join(usable), hint="sdk doctor")
+    return [usable[name] for name in names]
+
+
+def _measured(launch: Launch, job: Job, tell: Report) -> ProfileRow:
+    last: dict[str, Any] = {}
+    for line in launch(job):
+        try:
+            message = msgspec.json.decode(line, type=dict[str, Any])
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            continue  # what a runtime prints to standard output is none of ours
+        if "row" in message:
+            return msgspec.convert(message["row"], ProfileRow)
+        if "error" in message:
+            error = message["error"]
+            raise ProfileFailed(error.get("given", ""), expected=error.get("expected", ""), hint=error.get("hint", ""))
+        if "progress" in message:
+            tell(float(message["progress"]), str(message.get("doing", "")))
+        last = message
+    said = str(last.get("said", "")).strip().splitlines()
+    raise ProfileFailed(
+        f"the process that measured {job.target} ended with {last.get('ended', 'nothing to say')}",
+        hint=said[-1] if said else "run it again; a signal's number is negative",
+    )

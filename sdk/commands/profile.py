@@ -1,0 +1,127 @@
+"""`sdk profile`: latency and memory of a bundle, as an app would see them."""
+
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from sdk.console import print_json, print_table
+
+if TYPE_CHECKING:
+    from devices.profiling import Profile, Report
+    from runtime_py.manifest import ProfileRow
+
+COLUMNS = ("target", "threads", "p50 ms", "p90 ms", "p99 ms", "decode", "prepare", "answer", "photo to answer",
+           "load ms", "first ms", "peak MB", "")  # fmt: skip
+STAGES = ("decode", "preprocess", "postprocess", "end_to_end")
+
+
+def _threads(_: click.Context, __: click.Parameter, value: str) -> tuple[int, ...]:
+    if not re.fullmatch(r"[1-9]\d{0,2}(,[1-9]\d{0,2})*", value):
+        raise click.BadParameter(f"{value!r}: numbers of threads with commas between, such as 1,2,4")
+    return tuple(dict.fromkeys(int(part) for part in value.split(",")))
+
+
+def _duration(_: click.Context, __: click.Parameter, value: str | None) -> float:
+    if value is None:
+        return 0.0
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|h)", value)
+    if found is None:
+        raise click.BadParameter(f"{value!r}: a time such as 90s, 10m or 1h")
+    return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]]
+
+
+@click.command(
+    epilog="\b\nExamples:\n  sdk profile my.bundle --quick\n  sdk profile my.bundle --target tflite --threads 1,2,4\n"
+    "  sdk profile my.bundle --sustain 10m --save\n  sdk profile my.bundle --quick --json"
+)
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--target", "-t", default="all", help="Targets with commas between; all that run here by default.")
+@click.option(
+    "--threads", default="1", callback=_threads, help="How many, with commas between: 1,2,4.", show_default=True
+)
+@click.option("--quick", is_flag=True, help="10 s and 128 samples a row, in place of 60 s and 1024.")
+@click.option("--sustain", callback=_duration, help="Go on for so long, second by second: 90s, 10m.")
+@click.option("--save", is_flag=True, help="Put the rows into the bundle's manifest and report.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def command(
+    bundle: Path, target: str, threads: tuple[int, ...], quick: bool, sustain: float, save: bool, as_json: bool
+) -> None:
+    """Measure how BUNDLE runs here: latency, its stages, loading, and memory, each row in a process of its own.
+
+    Rows that something disturbed say what: repeats that differ, other work on the machine, a board that throttled. They
+    are shown, and never averaged away. On the Pareto front (*) are rows that none beats in latency, memory and threads.
+    """
+    from devices.profiling import profile
+    from sdk.profiles import save_profiles
+
+    targets = None if target == "all" else target.split(",")
+    with _progress(as_json) as report:
+        found = profile(bundle, targets, threads, quick=quick, sustain_s=sustain, report=report)
+    was_signed = save_profiles(bundle, found.rows) if save and found.rows else False
+    if as_json:
+        print_json(found.to_dict())
+    else:
+        _print(found)
+        if save and found.rows:
+            click.echo(
+                f"\nsaved in {bundle}" + ("; sign it again: its signature was for the old one" if was_signed else "")
+            )
+    raise SystemExit(1 if found.failed or not found.rows else 0)
+
+
+@contextmanager
+def _progress(quiet: bool) -> "Iterator[Report]":
+    """A bar with the time left on a terminal, a line for each tenth elsewhere."""
+    if quiet:
+        yield lambda share, doing: None
+    elif sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task("starting", total=1.0)
+            yield lambda share, doing: bar.update(task, completed=share, description=doing)
+    else:
+        seen = set[int]()
+
+        def line(share: float, doing: str) -> None:
+            if int(share * 10) not in seen:
+                seen.add(int(share * 10))
+                print(f"{share:4.0%} {doing}", file=sys.stderr, flush=True)
+
+        yield line
+
+
+def _print(found: "Profile") -> None:
+    from devices.profiling import front, throttled
+
+    if found.rows:
+        best = front(found.rows)
+        click.echo(f"{found.rows[0].device}, {found.rows[0].precision}\n")
+        print_table(COLUMNS, [_cells(row, row in best) for row in found.rows], right=COLUMNS[1:-1])
+    for row in found.rows:
+        if not row.valid:
+            click.echo(f"\n{row.target}, {row.threads} threads, is no valid measurement: {row.why}")
+        if row.sustained:
+            slower, last = throttled(row), row.sustained[-1]
+            said = f"from {slower[0]:.0f} s on {slower[1]:.2f} times as slow" if slower else "kept its speed"
+            click.echo(f"\n{row.target}, {row.threads} threads, over {last.at_s:.0f} s: {said}")
+    for one in found.failed:
+        click.echo(f"\n{one.target}, {one.threads} threads: {one.error['given']}", err=True)
+        if one.error.get("hint"):
+            click.echo(f"try: {one.error['hint']}", err=True)
+
+
+def _cells(row: "ProfileRow", best: bool) -> tuple[str, ...]:
+    infer, stages = row.infer, [row.stages.get(name) for name in STAGES]
+    times = [f"{one.p50_ms:.2f}" if one else "–" for one in stages]
+    own = ("–", "–", "–") if infer is None else (f"{infer.p50_ms:.2f}", f"{infer.p90_ms:.2f}", f"{infer.p99_ms:.2f}")
+    rest = [f"{value:.0f}" if value is not None else "–" for value in (row.load_ms, row.first_ms, row.peak_rss_mb)]
+    mark = ("*" if best else "") + ("" if row.valid else " invalid")
+    return (row.target, f"{row.threads}", *own, *times, *rest, mark.strip())
