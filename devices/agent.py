@@ -1,7 +1,7 @@
-"""Measures one artifact on the device where it runs, alone in this process: python agent.py JOB.json
+"""Measures one artifact on the device where it runs, alone in this process: python -m devices.agent JOB
 
-What goes to a device is this file and runtime_py. It prints JSON lines: `{"progress": 0.4, "doing": "infer"}` while it
-works, then `{"row": ...}`, a `ProfileRow`, or `{"error": ...}`.
+JOB is a `Job` in JSON. `sdk push` brings this file to a device, with runtime_py. It prints JSON lines:
+`{"progress": 0.4, "doing": "infer"}` while it works, then `{"row": ...}`, a `ProfileRow`, or `{"error": ...}`.
 
 The protocol is MLPerf Mobile's and LiteRT's benchmark_model's: at least 10 runs and a second to warm up, then so many
 repeats of so many samples and seconds, and nothing clipped. A run is invalid where its repeats' medians are further
@@ -285,8 +285,7 @@ def main() -> int:
     from runtime_py.errors import SdkError
 
     try:
-        job = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=Job)
-        say(row=measure(job))
+        say(row=measure(msgspec.json.decode(sys.argv[1], type=Job)))
     except SdkError as error:
         say(error=error.to_dict())
         return 1

@@ -1,20 +1,23 @@
 """Profiles of a bundle: the agent runs once for each target and number of threads, each in a process of its own."""
 
+import json
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import msgspec
 
 from devices.agent import Job
+from devices.device import Device
 from runtime_py.bundle import open_bundle
 from runtime_py.choice import AS_CODE
-from runtime_py.engines import available
+from runtime_py.engines import ENGINES, available
 from runtime_py.errors import SdkError, unknown_name
 from runtime_py.manifest import Artifact, ProfileRow
 
@@ -63,6 +66,33 @@ class Profile:
         return {"bundle": str(self.bundle), "rows": rows, "failed": failed}
 
 
+@dataclass(frozen=True)
+class There:
+    """A device where `sdk push` has put bundles into `folder`, and `python`, which runs them."""
+
+    device: Device
+    folder: str
+    python: str
+
+    def launch(self, job: Job) -> Iterator[bytes]:
+        """The agent there, on the bundle of that name. It ends there when this is closed, or the way breaks."""
+        own = msgspec.structs.replace(job, bundle=f"{self.folder}/{Path(job.bundle).resolve().name}")
+        yield from self.device.lines(f"{quote(self.python)} -m devices.agent {quote(_text(own))}")
+
+    def why_not(self) -> dict[str, str | None]:
+        """By target, why the device cannot run it; None where it can. Raises ProfileFailed where nothing was pushed."""
+        done = self.device.run(f"{quote(self.python)} -m runtime_py info --json", timeout=120)
+        try:
+            rows = json.loads(done.out.splitlines()[-1])["runtimes"]
+        except (IndexError, KeyError, json.JSONDecodeError) as error:
+            said = done.err.strip().splitlines()
+            raise ProfileFailed(
+                f"{self.device.name} has nothing to measure with: {said[-1] if said else 'no answer'}",
+                hint=f"sdk push BUNDLE {self.device.name}/FOLDER first, and name that folder here",
+            ) from error
+        return {name: row["why_not"] for name, row in rows.items()}
+
+
 def profile(
     bundle: Path,
     targets: Sequence[str] | None = None,
@@ -71,16 +101,18 @@ def profile(
     quick: bool = False,
     sustain_s: float = 0.0,
     emulated: bool = False,
+    there: There | None = None,
     launch: Launch | None = None,
     report: Report = lambda share, doing: None,
 ) -> Profile:
-    """Measure each of `targets` (all that run here) with each number of threads, one after the other.
+    """Measure each of `targets` (all that run there) with each number of threads, one after the other.
 
-    A target that fails, fails alone. Raises NotABundle, CorruptBundle, UnknownName, or ProfileFailed where there is
-    nothing to measure.
+    On this machine, or `there`, where the bundle must have been pushed before. A target that fails, fails alone.
+    Raises NotABundle, CorruptBundle, UnknownName, DeviceFailed, or ProfileFailed where there is nothing to measure.
     """
-    launch = launch or locally
-    chosen = _chosen(open_bundle(bundle).manifest.artifacts, targets)
+    launch = launch or (there.launch if there else locally)
+    why_not = there.why_not() if there else {name: available(name) for name in ENGINES}
+    chosen = _chosen(open_bundle(bundle).manifest.artifacts, targets, why_not)
     samples, seconds = QUICK if quick else FULL
     jobs = [
         Job(str(bundle), one.target, count, samples, seconds, sustain_s=sustain_s, emulated=emulated)
@@ -134,36 +166,39 @@ def throttled(row: ProfileRow) -> tuple[float, float] | None:
 
 def locally(job: Job) -> Iterator[bytes]:
     """The agent on this machine."""
-    with tempfile.TemporaryDirectory(prefix="edge-sdk-") as work:
-        place = Path(work, "job.json")
-        place.write_bytes(msgspec.json.encode(job))
-        paths = os.pathsep.join(filter(None, [str(AGENT.parents[1]), os.environ.get("PYTHONPATH", "")]))
-        with tempfile.TemporaryFile() as errors:
-            process = subprocess.Popen(
-                [sys.executable, str(AGENT), str(place)], stdout=subprocess.PIPE, stderr=errors,
-                env=os.environ | {"PYTHONPATH": paths},
-            )  # fmt: skip
-            try:
-                assert process.stdout is not None
-                yield from process.stdout
-                code = process.wait()
-            finally:
-                if process.poll() is None:
-                    process.kill()
-                    process.wait()
-            if code:
-                errors.seek(0)
-                yield msgspec.json.encode({"ended": code, "said": errors.read()[-2000:].decode(errors="replace")})
+    paths = os.pathsep.join(filter(None, [str(AGENT.parents[1]), os.environ.get("PYTHONPATH", "")]))
+    with tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(
+            [sys.executable, str(AGENT), _text(job)], stdout=subprocess.PIPE, stderr=errors,
+            env=os.environ | {"PYTHONPATH": paths},
+        )  # fmt: skip
+        try:
+            assert process.stdout is not None
+            yield from process.stdout
+            code = process.wait()
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+        if code:
+            errors.seek(0)
+            yield msgspec.json.encode({"ended": code, "said": errors.read()[-2000:].decode(errors="replace")})
 
 
-def _chosen(artifacts: Sequence[Artifact], targets: Sequence[str] | None) -> list[Artifact]:
+def _text(job: Job) -> str:
+    return msgspec.json.encode(job).decode()
+
+
+def _chosen(
+    artifacts: Sequence[Artifact], targets: Sequence[str] | None, why_not: Mapping[str, str | None]
+) -> list[Artifact]:
     usable = {artifact.target: artifact for artifact in artifacts if artifact.status != "failed"}
     for name in targets or ():
         if name not in usable:
             raise unknown_name("target of this bundle", name, sorted(usable))
-    names = targets or [name for name in usable if name not in AS_CODE and available(name) is None]
+    names = targets or [name for name in usable if name not in AS_CODE and why_not.get(name, "unknown") is None]
     if not names:
-        raise ProfileFailed("no artifact of the bundle runs here", expected=", ".join(usable), hint="sdk doctor")
+        raise ProfileFailed("no artifact of the bundle runs there", expected=", ".join(usable), hint="sdk doctor")
     return [usable[name] for name in names]
 
 

@@ -124,7 +124,7 @@ class Reader:
     def _connections(self) -> Generator[Picture, None, None]:
         """A live source, opened again whenever it is lost; time goes on as the clock does."""
         begun: float | None = None
-        wait_s = FIRST_WAIT_S
+        wait_s, time_s = FIRST_WAIT_S, 0.0
         while not self.stopping:
             offset: float | None = None
             try:
@@ -132,8 +132,10 @@ class Reader:
                     for picture in pictures:
                         wait_s = FIRST_WAIT_S
                         begun = picture.captured if begun is None else begun
-                        offset = picture.captured - begun if offset is None else offset
-                        yield replace(picture, time_s=picture.time_s + offset)
+                        # a server that sent more than time had passed must not set the time back
+                        offset = max(picture.captured - begun, time_s) if offset is None else offset
+                        time_s = picture.time_s + offset
+                        yield replace(picture, time_s=time_s)
                 return
             except (SourceLost, BadSource) as error:
                 if self.stopping or (isinstance(error, SourceEnded) and not self._options.reconnect):

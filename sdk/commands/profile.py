@@ -12,7 +12,7 @@ import click
 from sdk.console import print_json, print_table
 
 if TYPE_CHECKING:
-    from devices.profiling import Profile, Report
+    from devices.profiling import Profile, Report, There
     from runtime_py.manifest import ProfileRow
 
 COLUMNS = ("target", "threads", "p50 ms", "p90 ms", "p99 ms", "decode", "prepare", "answer", "photo to answer",
@@ -37,21 +37,32 @@ def _duration(_: click.Context, __: click.Parameter, value: str | None) -> float
 
 @click.command(
     epilog="\b\nExamples:\n  sdk profile my.bundle --quick\n  sdk profile my.bundle --target tflite --threads 1,2,4\n"
-    "  sdk profile my.bundle --sustain 10m --save\n  sdk profile my.bundle --quick --json"
+    "  sdk profile my.bundle --device ssh://pi@raspberrypi.local/srv/models --sustain 10m --save\n"
+    "  sdk profile my.bundle --quick --json"
 )
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--target", "-t", default="all", help="Targets with commas between; all that run here by default.")
 @click.option(
     "--threads", default="1", callback=_threads, help="How many, with commas between: 1,2,4.", show_default=True
 )
+@click.option(
+    "--device",
+    "-d",
+    default="local",
+    show_default=True,
+    help="Where: local, or ssh://user@host/folder, to which sdk push has brought BUNDLE.",
+)
+@click.option("--emulated", is_flag=True, help="Mark the rows: the device is an emulator, whose times mean nothing.")
+@click.option("--ssh-option", "options", multiple=True, metavar="KEY=VALUE", help="As in ssh_config; may be repeated.")
 @click.option("--quick", is_flag=True, help="10 s and 128 samples a row, in place of 60 s and 1024.")
 @click.option("--sustain", callback=_duration, help="Go on for so long, second by second: 90s, 10m.")
 @click.option("--save", is_flag=True, help="Put the rows into the bundle's manifest and report.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
-    bundle: Path, target: str, threads: tuple[int, ...], quick: bool, sustain: float, save: bool, as_json: bool
-) -> None:
-    """Measure how BUNDLE runs here: latency, its stages, loading, and memory, each row in a process of its own.
+    bundle: Path, target: str, threads: tuple[int, ...], device: str, emulated: bool, options: tuple[str, ...],
+    quick: bool, sustain: float, save: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """Measure how BUNDLE runs: latency, its stages, loading, and memory, each row in a process of its own.
 
     Rows that something disturbed say what: repeats that differ, other work on the machine, a board that throttled. They
     are shown, and never averaged away. On the Pareto front (*) are rows that none beats in latency, memory and threads.
@@ -61,7 +72,10 @@ def command(
 
     targets = None if target == "all" else target.split(",")
     with _progress(as_json) as report:
-        found = profile(bundle, targets, threads, quick=quick, sustain_s=sustain, report=report)
+        found = profile(
+            bundle, targets, threads, quick=quick, sustain_s=sustain, emulated=emulated,
+            there=_there(device, options), report=report,
+        )  # fmt: skip
     was_signed = save_profiles(bundle, found.rows) if save and found.rows else False
     if as_json:
         print_json(found.to_dict())
@@ -72,6 +86,24 @@ def command(
                 f"\nsaved in {bundle}" + ("; sign it again: its signature was for the old one" if was_signed else "")
             )
     raise SystemExit(1 if found.failed or not found.rows else 0)
+
+
+def _there(address: str, options: tuple[str, ...]) -> "There | None":
+    """The device at an address, with the Python that sdk push made there; None for this machine."""
+    from devices.device import DeviceFailed
+    from devices.profiling import There
+    from devices.reaching import python_at, reach
+    from devices.ssh import parse
+
+    device = reach(address, options)
+    if address == "local":
+        return None
+    python = python_at(address)
+    if not python:
+        raise DeviceFailed(
+            f"{address!r} names no folder", expected="ssh://user@host/folder, where sdk push has brought the bundle"
+        )
+    return There(device, parse(address)[1].removeprefix("/~/").rstrip("/"), python)
 
 
 @contextmanager

@@ -1,6 +1,8 @@
 """Profiles of a small bundle on this machine, and what is read out of their rows."""
 
 import json
+import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,13 +13,15 @@ from click.testing import CliRunner
 
 from devices import profiling
 from devices.agent import Job
-from devices.profiling import Profile, front, profile, throttled
+from devices.profiling import Profile, ProfileFailed, There, front, profile, throttled
+from devices.ssh import parse
 from runtime_py.bundle import check_files, open_bundle
 from runtime_py.choice import ranked
 from runtime_py.errors import SdkError
 from runtime_py.manifest import ProfileRow, Second
 from sdk.cli import cli
 from sdk.profiles import merged, save_profiles
+from tests.devices.sshd import Server, missing, sshd
 from tests.runtime_py.colours import make_bundle
 from tests.runtime_py.test_choice import measured, with_artifacts
 
@@ -163,3 +167,38 @@ def test_options_that_mean_nothing(arguments: list[str], bundle: Path) -> None:
 
 def test_an_empty_profile_is_plain_data() -> None:
     assert Profile(Path("x"), (), ()).to_dict() == {"bundle": "x", "rows": [], "failed": []}
+
+
+@pytest.fixture(scope="module")
+def listening(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    if missing():
+        pytest.skip(missing())
+    with sshd(tmp_path_factory.mktemp("sshd")) as found:
+        yield found
+
+
+@pytest.mark.usefixtures("short")
+def test_over_ssh_the_agent_runs_there_on_the_bundle_of_that_name(
+    listening: Server, bundle: Path, tmp_path: Path
+) -> None:
+    listening.leads_to(f'cd {Path(profiling.__file__).parents[1]}\nexec /bin/sh -c "$SSH_ORIGINAL_COMMAND"')
+    device = parse(listening.address, listening.options)[0]
+    elsewhere = tmp_path / "it's there"
+    shutil.copytree(bundle, elsewhere / bundle.name)
+    found = profile(bundle, quick=True, emulated=True, there=There(device, str(elsewhere), sys.executable))
+    assert [(one.target, one.kind) for one in found.rows] == [("onnx", "emulated")]
+    assert ranked(open_bundle(bundle).manifest)[0].threads is None
+    shutil.rmtree(elsewhere)
+    (failed,) = profile(bundle, quick=True, there=There(device, str(elsewhere), sys.executable)).failed
+    assert "does not exist" in failed.error["given"]
+
+
+def test_where_nothing_was_pushed_it_says_what_to_do(listening: Server, bundle: Path) -> None:
+    device = parse(listening.address, listening.options)[0]
+    with pytest.raises(ProfileFailed, match="sdk push"):
+        profile(bundle, there=There(device, "/nowhere", "/nowhere/python"))
+
+
+@pytest.mark.parametrize("address", ["ssh://host", "pi5", "rpi5", "ssh://"])
+def test_addresses_that_name_no_folder(address: str, bundle: Path) -> None:
+    assert CliRunner().invoke(cli, ["profile", str(bundle), "--device", address]).exit_code != 0

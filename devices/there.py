@@ -1,0 +1,164 @@
+"""What runs on a device before anything of this project is there: python3 -c THIS VERB ARGUMENT ...
+
+Standard library only, and readable by any Python 3, so that one too old can say so. It prints one line of JSON.
+"""
+
+import glob
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from typing import Any
+
+HOME = ".edge-sdk"
+"""In the folder that bundles are pushed to: a virtual environment with what runs them."""
+STALE_S = 3600.0
+"""Leftovers that nothing has touched for so long belong to a push that is no more."""
+PYTHON = "bin/python"
+
+
+def look(place: str, name: str, packages: "list[str]", stale_s: float = STALE_S) -> "dict[str, Any]":
+    """What is there to install on and to run with; mends what an earlier push left half done."""
+    place = os.path.abspath(place)
+    found: dict[str, Any] = {"python": list(sys.version_info[:3]), "executable": sys.executable, "place": place,
+             "machine": platform.machine(), "system": platform.system()}  # fmt: skip
+    if sys.version_info < (3, 8):  # noqa: UP036  # without importlib.metadata; whoever asked refuses it
+        return found
+    above = place
+    while not os.path.exists(above):
+        above = os.path.dirname(above)
+    found["writable"] = _writable(above)
+    found["free_bytes"] = shutil.disk_usage(above).free
+    found["packages"] = _versions(packages)
+    found["occupied"] = False
+    if os.path.isdir(place):
+        _mend(place, name, stale_s)
+        final = os.path.join(place, name)
+        found["occupied"] = os.path.lexists(final) and not os.path.isfile(os.path.join(final, "manifest.json"))
+    return found
+
+
+def _writable(folder: str) -> bool:
+    """By trying: what the permissions say is not all, as on a disk that is mounted read-only."""
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError:
+        return False
+    return True
+
+
+def _versions(packages: "list[str]") -> "dict[str, str]":
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _mend(place: str, name: str, stale_s: float) -> None:
+    """An old bundle that was put aside and has no successor comes back; what else lies around goes."""
+    aside, final = _aside(place, name), os.path.join(place, name)
+    if os.path.isdir(aside):
+        if os.path.lexists(final):
+            shutil.rmtree(aside)
+        else:
+            os.rename(aside, final)
+    for pattern in ("." + glob.escape(name) + ".*.pushing", os.path.join(HOME, "incoming.*")):
+        for left in glob.glob(os.path.join(glob.escape(place), pattern)):
+            if time.time() - _touched(left) > stale_s:
+                shutil.rmtree(left, ignore_errors=True)
+
+
+def _touched(folder: str) -> float:
+    """The time of the last change below a folder, by a clock that tar does not set back."""
+    paths = [os.path.join(top, one) for top, _, names in os.walk(folder) for one in ["", *names]]
+    return max([os.lstat(path).st_ctime for path in paths if os.path.lexists(path)], default=0.0)
+
+
+def _aside(place: str, name: str) -> str:
+    return os.path.join(place, "." + name + ".old")
+
+
+def install(place: str, incoming: str, offline: str, wanted: str) -> "dict[str, Any]":
+    """A virtual environment with `wanted`, a wheel of the folder `incoming` and its extras, which goes afterwards.
+
+    The device's own packages can be seen from there, so that a runtime that it brings is used. `offline` where only
+    wheels of that folder may be taken.
+    """
+    home = os.path.join(os.path.abspath(place), HOME)
+    python = os.path.join(home, PYTHON)
+    try:
+        if not os.path.exists(python):
+            import venv
+
+            venv.EnvBuilder(system_site_packages=True, symlinks=True, with_pip=False).create(home)
+        pip = _pip(python, incoming)
+        if not pip:
+            return {"error": "there is no pip on the device, and none was sent"}
+        command = [*pip, "install", "--no-input", "--disable-pip-version-check", "--no-warn-script-location", "-q"]
+        if offline == "offline":
+            command += ["--no-index", "--find-links", incoming]
+        done = subprocess.run(
+            [*command, os.path.join(incoming, wanted)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            text=True,
+        )  # fmt: skip
+        lines = [line for line in done.stdout.splitlines() if line.strip()]
+        return {} if done.returncode == 0 else {"error": "\n".join(lines[-8:]) or "pip ended without a word"}
+    except ImportError:
+        return {"error": "its Python has no module venv"}
+    except OSError as error:
+        return {"error": f"{error.strerror}: {error.filename}"}
+    finally:
+        shutil.rmtree(incoming, ignore_errors=True)
+
+
+def _pip(python: str, incoming: str) -> "list[str]":
+    """The command that is pip: the device's, or that of a wheel of pip, which runs as it is."""
+    for command in [[python, "-m", "pip"], *([python, os.path.join(one, "pip")] for one in glob.glob(
+        os.path.join(glob.escape(incoming), "pip-*.whl")))]:  # fmt: skip
+        done = subprocess.run([*command, "--version"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        if done.returncode == 0:
+            return command
+    return []
+
+
+def switch(place: str, pushed: str, name: str) -> "dict[str, Any]":
+    """Puts what was pushed in the place of what is there; a power cut in between is mended by the next `look`."""
+    final, aside = os.path.join(place, name), _aside(place, name)
+    os.sync()
+    had = os.path.lexists(final)
+    if had:
+        os.rename(final, aside)
+    try:
+        os.rename(pushed, final)
+    except OSError as error:
+        if had:
+            os.rename(aside, final)
+        return {"error": f"{error.strerror}: {final}"}
+    os.sync()
+    shutil.rmtree(aside, ignore_errors=True)
+    return {}
+
+
+def main() -> None:
+    """The verb's answer, as a line of JSON."""
+    verb, rest = sys.argv[1], sys.argv[2:]
+    if verb == "look":
+        found = look(rest[0], rest[1], rest[3:], float(rest[2]))
+    elif verb == "install":
+        found = install(*rest)
+    else:
+        found = switch(*rest)
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()

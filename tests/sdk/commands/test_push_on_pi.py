@@ -1,0 +1,81 @@
+"""`sdk push` through ssh into an emulated Raspberry Pi, which has Debian's Python alone, or runtimes beside it."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from devices.device import Device
+from devices.files import fetch, send
+from devices.ssh import parse
+from runtime_py.bundle import check_files, open_bundle
+from sdk.pushing import push
+from tests import emulated_pi
+from tests.devices.sshd import Server, missing, sshd
+from tests.emulated_pi import BOARDS, Pi
+from tests.emulated_pi.wheels import wheels
+from tests.runtime_py.colours import make_bundle
+
+pytest.importorskip("onnx", reason="onnx builds the small bundle")
+WHY_NOT = missing() or emulated_pi.missing()
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT or "here")]
+
+
+@pytest.fixture(scope="module")
+def listening(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with sshd(tmp_path_factory.mktemp("sshd")) as found:
+        yield found
+
+
+def board(server: Server, work: Path, name: str, packages: str) -> Device:
+    """A board whose /work is the folder `work`; every command of the server runs there."""
+    (work / "home").mkdir(parents=True)
+    pi = Pi(emulated_pi.root(), BOARDS[name], work, {str(work): "/work"})
+    environment = pi.environment | {"PYTHONPATH": packages, "HOME": "/work/home"}
+    exported = "\n".join(f"export {key}='{value}'" for key, value in environment.items())
+    words = " ".join(f"'{word}'" for word in pi.command("/bin/sh", "-c"))
+    server.leads_to(f'{exported}\nexec {words} "cd /work/home; $SSH_ORIGINAL_COMMAND"')
+    return parse(server.address, server.options)[0]
+
+
+def test_a_board_with_runtimes_and_without_pip(listening: Server, tmp_path: Path) -> None:
+    """Its Python has neither pip nor ensurepip, so that pip's own wheel is sent along."""
+    device = board(listening, tmp_path / "work", "pi5", "/opt/site")
+    bundle = make_bundle(tmp_path / "colours.bundle")
+    found = push(bundle, device, "/work/models")
+    assert found.in_place
+    assert found.installed.startswith("edge-sdk 0")
+    assert found.processor == BOARDS["pi5"].model
+    (row,) = found.rows
+    assert (row["target"], row["status"], row["why"]) == ("onnx", "executed", "")
+    assert row["sqnr_db"] > 60.0
+    there = tmp_path / "work" / "models"
+    check_files(open_bundle(there / "colours.bundle"), complete=True)
+    assert sorted(path.name for path in there.iterdir()) == [".edge-sdk", "colours.bundle"]
+    said = device.run("/work/models/.edge-sdk/bin/python -m runtime_py info --json").out
+    assert json.loads(said)["host"]["arch"] == "aarch64"
+    assert push(bundle, device, "/work/models").installed == ""
+
+
+def test_a_bare_board_without_a_network(listening: Server, tmp_path: Path) -> None:
+    needed = wheels(("numpy", "msgspec", "pillow", "onnxruntime", "flatbuffers", "packaging", "protobuf"))
+    device = board(listening, tmp_path / "work", "pi4", "/none")
+    found = push(make_bundle(tmp_path / "colours.bundle"), device, "/~/models", wheels=needed)
+    assert found.in_place
+    assert found.installed.startswith("edge-sdk[onnxruntime] ")
+    assert found.python == "/work/home/models/.edge-sdk/bin/python"
+
+
+def test_files_go_there_and_come_back(listening: Server, tmp_path: Path) -> None:
+    device = board(listening, tmp_path / "work", "zero2", "/none")
+    own = tmp_path / "own"
+    (own / "über" / "empty").mkdir(parents=True)
+    (own / "über" / ("n" * 120)).write_bytes(np.random.default_rng(0).bytes(100_001))
+    (own / "none").touch()
+    send(device, own, "/work/home/x y")
+    assert fetch(device, "/work/home/x y", tmp_path / "back", 200_000) == 100_001
+    same = subprocess.run(["diff", "-r", own, tmp_path / "back"], capture_output=True, text=True, check=False)
+    assert (same.returncode, same.stdout) == (0, "")
