@@ -18,7 +18,8 @@ from runtime_py.manifest import Preprocessing, Tensor
 from runtime_py.resampling import resized_crop
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
-PIXEL_LIMIT = 200_000_000
+PIXEL_LIMIT = 178_956_970
+"""Where Pillow itself refuses to go on: twice its MAX_IMAGE_PIXELS."""
 FILTERS = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
@@ -200,7 +201,7 @@ def _from_file(path: Path) -> Image.Image:
     except UnidentifiedImageError as error:
         raise BadImage(f"{path} is no image that can be read", expected=f"one of {', '.join(FORMATS)}") from error
     except Image.DecompressionBombError as error:
-        raise BadImage(f"{path}: {error}", expected=f"at most {PIXEL_LIMIT:,} pixels") from error
+        raise BadImage(f"{path} has too many pixels: {error}", expected=f"at most {PIXEL_LIMIT:,} pixels") from error
     except DECODER_ERRORS as error:
         raise _damaged(str(path), error) from error
 

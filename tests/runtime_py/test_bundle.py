@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import runtime_py
-from runtime_py.bundle import CorruptBundle, NewerBundle, NotABundle, check_files, describe, open_bundle
+from runtime_py.bundle import CorruptBundle, NewerBundle, NotABundle, _hash_line, check_files, describe, open_bundle
 from runtime_py.errors import SdkError
 from tests.runtime_py.colours import make_bundle
 
@@ -94,6 +94,22 @@ def test_a_field_of_another_type_is_named(bundle: Path, change: dict[str, Any]) 
     with pytest.raises(NotABundle) as caught:
         open_bundle(bundle)
     assert next(iter(change)) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text", [b"[" * 1_000_000, b'{"a":' * 1_000_000, b'{"schema_version": "1.0", "inputs": ' + b"[" * 10**6]
+)
+def test_a_manifest_as_deep_as_it_is_long(text: bytes, bundle: Path) -> None:
+    (bundle / "manifest.json").write_bytes(text)
+    (bundle / "manifest.sha256").write_bytes(_hash_line(text))
+    with pytest.raises(NotABundle):
+        open_bundle(bundle)
+
+
+def test_a_file_that_claims_ten_gigabytes(bundle: Path) -> None:
+    rewrite(bundle, {"files": [{"file": "golden.npz", "bytes": 10 * 10**9, "sha256": "0" * 64}]})
+    with pytest.raises(CorruptBundle, match="10000000000 bytes"):
+        check_files(open_bundle(bundle))
 
 
 def test_a_huge_manifest_is_not_read(bundle: Path) -> None:

@@ -1,6 +1,9 @@
 """Against torchvision's arithmetic, written out in torch."""
 
 import math
+import resource
+import struct
+import zlib
 from pathlib import Path
 from random import Random
 
@@ -209,3 +212,58 @@ def test_a_decoded_image_is_not_turned_again(tmp_path: Path) -> None:
     Image.open(PHOTOS / "coffee.png").convert("RGB").resize((48, 32)).save(tmp_path / "turned.jpg", exif=exif)
     once = decode_image(tmp_path / "turned.jpg")
     assert np.array_equal(np.asarray(decode_image(once)), np.asarray(once))
+
+
+@pytest.mark.parametrize(
+    ("mode", "colour", "kind", "expected"),
+    [
+        ("L", 100, "PNG", (100, 100, 100)),
+        ("LA", (100, 7), "PNG", (100, 100, 100)),
+        ("1", 1, "PNG", (255, 255, 255)),
+        ("RGBA", (10, 200, 30, 0), "PNG", (10, 200, 30)),
+        ("CMYK", (255, 0, 0, 0), "JPEG", (0, 255, 255)),
+        ("CMYK", (0, 0, 0, 255), "TIFF", (0, 0, 0)),
+    ],
+)
+def test_every_kind_of_pixel_becomes_rgb(
+    mode: str, colour: object, kind: str, expected: tuple[int, int, int], tmp_path: Path
+) -> None:
+    Image.new(mode, (24, 16), colour).save(tmp_path / "photo", kind)  # type: ignore[arg-type]
+    found = np.asarray(decode_image(tmp_path / "photo"))
+    assert found.shape == (16, 24, 3)
+    assert np.abs(found.astype(int) - expected).max() <= 2  # JPEG rounds
+
+
+def test_a_palette_is_looked_up(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8), (200, 20, 90)).convert("P", palette=Image.Palette.ADAPTIVE).save(tmp_path / "photo.gif")
+    assert np.array_equal(np.asarray(decode_image(tmp_path / "photo.gif"))[0, 0], (200, 20, 90))
+
+
+@pytest.mark.parametrize("resize_type", ["crop", "letterbox", "standard"])
+def test_one_pixel_is_an_image(resize_type: str) -> None:
+    given = Preprocessing(input="x", width=32, height=24, resize_type=resize_type, mean_values=(0.0,) * 3)  # type: ignore[arg-type]
+    found = to_input(Image.new("RGB", (1, 1), (255, 0, 0)), given)
+    assert found.shape == (1, 3, 24, 32)
+    assert found[0, 0, 12, 16] == found[0, 0].max()
+
+
+def test_twenty_thousand_pixels_square_are_refused_before_they_are_decoded(tmp_path: Path) -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    (tmp_path / "huge.png").write_bytes(png_of(20_000, 20_000))
+    with pytest.raises(BadImage, match="400000000 pixels"):
+        decode_image(tmp_path / "huge.png")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 * 1024
+
+
+def png_of(width: int, height: int) -> bytes:
+    """A valid PNG of black pixels, RGB, made line by line (W3C PNG specification, section 5)."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    packer, lines = zlib.compressobj(1), []
+    for _ in range(height):
+        lines.append(packer.compress(bytes(1 + 3 * width)))
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    body = b"".join(lines) + packer.flush()
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
