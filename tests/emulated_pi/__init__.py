@@ -25,6 +25,7 @@ PACKAGES = (
     "ai-edge-litert", "flatbuffers", "backports.strenum", "tqdm", "typing_extensions", "protobuf",
     "onnxruntime", "packaging", "openvino", "openvino-telemetry",
 )  # fmt: skip
+FOLDERS = ("sdk", "exporters", "runtime_py", "models_zoo", "devices")
 GLIBC = (36, 35, 34, 31, 28, 27, 26, 24, 17)
 SMALL = ("path-exclude=/usr/share/doc/*", "path-exclude=/usr/share/man/*", "path-exclude=/usr/share/locale/*")
 
@@ -85,10 +86,15 @@ def root() -> Path:
 
 
 def wheel(into: Path) -> Path:
-    """The project's own wheel."""
-    _run(
-        [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", str(into), str(PROJECT)]
-    )
+    """The project's own wheel, built of a copy: setuptools would leave a build folder, and take old files from it."""
+    copy = into / "project"
+    copy.mkdir()
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(PROJECT / name, copy)
+    for name in FOLDERS:
+        shutil.copytree(PROJECT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+    pip = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation"]
+    _run([*pip, "-w", str(into), str(copy)])
     (made,) = into.glob("edge_sdk-*.whl")
     return made
 
