@@ -48,6 +48,10 @@ class Job(msgspec.Struct, frozen=True):
     repeats: int = 5
     stage_samples: int = 30
     sustain_s: float = 0.0
+    meter: str = ""
+    """`auto`, a meter's name, or NAME:KEY=VALUE,...; empty where energy is not asked for."""
+    idle_s: float = 30.0
+    window_s: float = 10.0
     emulated: bool = False
 
 
@@ -122,6 +126,7 @@ def _row(job: Job, session: Any, load_ms: float, work: Path) -> Any:
     from runtime_py.host import probe
     from runtime_py.manifest import ProfileRow
 
+    meter, no_energy = meter_of(job)
     call, stages = _calls(session, work)
     start = time.perf_counter()
     call()
@@ -142,9 +147,12 @@ def _row(job: Job, session: Any, load_ms: float, work: Path) -> Any:
         name: timing(sampled(stage, job.stage_samples, 0.0, lambda share: None)) for name, stage in stages.items()
     }
     seconds = sustained(call, job.sustain_s) if job.sustain_s else ()
+    energy = metered(job, meter, call) if meter is not None else None
     artifact, host = session.artifact, probe()
     why = invalid(parts, before, after, hot | cool)
-    unmeasured = {"energy_mj": "no meter was asked for"}
+    unmeasured = {"energy_mj": no_energy} if energy is None else {}
+    if energy is not None and energy.gross_mj is None:
+        unmeasured["energy_mj"] = energy.why
     if not stages:
         unmeasured["stages"] = f"the task {session.spec.task!r} takes no image"
     return ProfileRow(
@@ -153,9 +161,44 @@ def _row(job: Job, session: Any, load_ms: float, work: Path) -> Any:
         infer=timing([value for part in parts for value in part]),
         repeats_p50_ms=tuple(percentile(sorted(part), 50) for part in parts),
         stages=measured, sustained=seconds, load_ms=load_ms, first_ms=first_ms, peak_rss_mb=peak_rss_mb(),
+        energy=energy, energy_mj=energy.gross_mj if energy else None,
         valid=not why, why="; ".join(why), unmeasured=unmeasured,
         conditions={**host.to_dict(), **hot, **cool, "runtime": version_of(job.target)},
         created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )  # fmt: skip
+
+
+def meter_of(job: Job) -> tuple[Any, str]:
+    """The meter that was asked for, or None and why there is none. Raises MeterFailed where one of that name fails."""
+    if not job.meter:
+        return None, "no meter was asked for"
+    from devices.meters import find, named
+    from devices.meters.samples import MeterFailed
+
+    if job.meter == "auto":
+        found, why_not = find()
+        return found, f"no sensor: none of {', '.join(why_not)} works here; sdk devices probe says why"
+    found = named(job.meter)
+    if (reason := found.available()) is not None:
+        raise MeterFailed(f"the meter {job.meter!r} cannot be read: {reason}", hint="--meter auto; sdk devices probe")
+    return found, ""
+
+
+def metered(job: Job, meter: Any, call: Callable[[], Any]) -> Any:
+    """The `EnergyRow` of a meter. The latency was measured before, without it."""
+    from devices.energy import NoSensor, measure
+    from devices.meters.samples import MeterFailed
+    from runtime_py.manifest import EnergyRow
+
+    say(progress=0.99, doing=f"energy, {meter.rail}")
+    found = measure(meter, call, job.idle_s, window_s=job.window_s)
+    if isinstance(found, NoSensor):
+        raise MeterFailed(f"the meter {meter.name} went away: {found.why}", hint="run it again")
+    gross, net = found.gross_mj, found.net_mj
+    return EnergyRow(
+        meter=found.meter, rail=found.rail, kind=found.kind, idle_w=found.idle_w, windows=len(found.windows),
+        gross_mj=gross.median if gross else None, gross_mad_mj=gross.mad if gross else None,
+        net_mj=net.median if net else None, net_mad_mj=net.mad if net else None, valid=found.valid, why=found.why,
     )  # fmt: skip
 
 

@@ -25,6 +25,8 @@ AGENT = Path(__file__).with_name("agent.py")
 QUICK = (128, 10.0)
 FULL = (1024, 60.0)
 """Samples and seconds, of all repeats together."""
+METERED = {True: (5.0, 2.0), False: (30.0, 10.0)}
+"""Seconds of idling and of each window of work, quick or not."""
 THROTTLED = 1.1
 """Of the first half minute's median: above it for good, the board has throttled."""
 FIRST_S, STEADY_S = 30.0, 10.0
@@ -100,6 +102,7 @@ def profile(
     *,
     quick: bool = False,
     sustain_s: float = 0.0,
+    meter: str = "",
     emulated: bool = False,
     there: There | None = None,
     launch: Launch | None = None,
@@ -114,8 +117,20 @@ def profile(
     why_not = there.why_not() if there else {name: available(name) for name in ENGINES}
     chosen = _chosen(open_bundle(bundle).manifest.artifacts, targets, why_not)
     samples, seconds = QUICK if quick else FULL
+    idle_s, window_s = METERED[quick]
     jobs = [
-        Job(str(bundle), one.target, count, samples, seconds, sustain_s=sustain_s, emulated=emulated)
+        Job(
+            str(bundle),
+            one.target,
+            count,
+            samples,
+            seconds,
+            sustain_s=sustain_s,
+            emulated=emulated,
+            meter=meter,
+            idle_s=idle_s,
+            window_s=window_s,
+        )
         for one in chosen
         for count in threads
     ]

@@ -349,6 +349,25 @@ class Second(Record, frozen=True, kw_only=True):
     watts: float | None = None
 
 
+class EnergyRow(Record, frozen=True, kw_only=True):
+    """Millijoules an inference, the median of the windows: all power counted (gross), and what is above idling (net).
+
+    `rail` is what the meter measures, in words. A figure that is `estimated` is never compared with a measured one.
+    """
+
+    meter: str
+    rail: str
+    kind: Literal["measured", "estimated"]
+    gross_mj: float | None
+    net_mj: float | None
+    gross_mad_mj: float | None
+    net_mad_mj: float | None
+    idle_w: float | None
+    windows: int
+    valid: bool
+    why: str = ""
+
+
 class ProfileRow(Record, frozen=True, kw_only=True):
     """How an artifact ran on a device, alone in a process of its own.
 
@@ -371,6 +390,8 @@ class ProfileRow(Record, frozen=True, kw_only=True):
     first_ms: float | None = None
     peak_rss_mb: float | None = None
     energy_mj: float | None = None
+    """The gross one of `energy`."""
+    energy: EnergyRow | None = None
     valid: bool = False
     why: str = ""
     unmeasured: dict[str, str] = {}

@@ -82,6 +82,29 @@ def open_meter(name: str, access: Access | None = None, **options: Any) -> Meter
     return meter
 
 
+def named(text: str, access: Access | None = None) -> Meter:
+    """The meter of NAME or NAME:KEY=VALUE,KEY=VALUE, as a command line has it; numbers may be hexadecimal.
+
+    Raises UnknownName, and MeterFailed for options that the meter does not have.
+    """
+    name, _, rest = text.partition(":")
+    pairs = [pair.partition("=") for pair in rest.split(",") if pair]
+    for key, equals, _ in pairs:
+        if not (key.isidentifier() and equals):
+            raise MeterFailed(f"the meter {text!r}", expected="NAME, or NAME:KEY=VALUE,KEY=VALUE")
+    return open_meter(name, access, **{key: _value(value) for key, _, value in pairs})
+
+
+def _value(text: str) -> str | int | float:
+    for kind in (lambda word: int(word, 0), float):
+        try:
+            found: int | float = kind(text)
+        except ValueError:
+            continue
+        return found
+    return text
+
+
 def find(access: Access | None = None, names: Iterable[str] | None = None) -> tuple[Meter | None, dict[str, str]]:
     """The first built-in meter that works here, and why each before it does not."""
     why_not: dict[str, str] = {}

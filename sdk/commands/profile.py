@@ -13,7 +13,7 @@ from sdk.console import print_json, print_table
 
 if TYPE_CHECKING:
     from devices.profiling import Profile, Report, There
-    from runtime_py.manifest import ProfileRow
+    from runtime_py.manifest import EnergyRow, ProfileRow
 
 COLUMNS = ("target", "threads", "p50 ms", "p90 ms", "p99 ms", "decode", "prepare", "answer", "photo to answer",
            "load ms", "first ms", "peak MB", "")  # fmt: skip
@@ -56,11 +56,12 @@ def _duration(_: click.Context, __: click.Parameter, value: str | None) -> float
 @click.option("--ssh-option", "options", multiple=True, metavar="KEY=VALUE", help="As in ssh_config; may be repeated.")
 @click.option("--quick", is_flag=True, help="10 s and 128 samples a row, in place of 60 s and 1024.")
 @click.option("--sustain", callback=_duration, help="Go on for so long, second by second: 90s, 10m.")
+@click.option("--meter", default="", help="Energy too: auto, a meter's name, or NAME:KEY=VALUE,... (docs/energy.md).")
 @click.option("--save", is_flag=True, help="Put the rows into the bundle's manifest and report.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
     bundle: Path, target: str, threads: tuple[int, ...], device: str, emulated: bool, options: tuple[str, ...],
-    quick: bool, sustain: float, save: bool, as_json: bool,
+    quick: bool, sustain: float, meter: str, save: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Measure how BUNDLE runs: latency, its stages, loading, and memory, each row in a process of its own.
 
@@ -73,7 +74,7 @@ def command(
     targets = None if target == "all" else target.split(",")
     with _progress(as_json) as report:
         found = profile(
-            bundle, targets, threads, quick=quick, sustain_s=sustain, emulated=emulated,
+            bundle, targets, threads, quick=quick, sustain_s=sustain, meter=meter, emulated=emulated,
             there=_there(device, options), report=report,
         )  # fmt: skip
     was_signed = save_profiles(bundle, found.rows) if save and found.rows else False
@@ -144,10 +145,23 @@ def _print(found: "Profile") -> None:
             slower, last = throttled(row), row.sustained[-1]
             said = f"from {slower[0]:.0f} s on {slower[1]:.2f} times as slow" if slower else "kept its speed"
             click.echo(f"\n{row.target}, {row.threads} threads, over {last.at_s:.0f} s: {said}")
+    for row in found.rows:
+        if row.energy is not None:
+            click.echo(f"\n{row.target}, {row.threads} threads: {_energy(row.energy)}")
+        elif not row.unmeasured.get("energy_mj", "").startswith("no meter"):
+            click.echo(f"\n{row.target}, {row.threads} threads, energy: {row.unmeasured['energy_mj']}")
     for one in found.failed:
         click.echo(f"\n{one.target}, {one.threads} threads: {one.error['given']}", err=True)
         if one.error.get("hint"):
             click.echo(f"try: {one.error['hint']}", err=True)
+
+
+def _energy(energy: "EnergyRow") -> str:
+    """One line: what was counted where, and what it is worth."""
+    gross = "–" if energy.gross_mj is None else f"{energy.gross_mj:.2f} mJ"
+    net = "–" if energy.net_mj is None else f"{energy.net_mj:.2f} mJ above idling"
+    doubt = "" if energy.valid else f"; no valid measurement: {energy.why}"
+    return f"{energy.kind} {gross} an inference, {net}, {energy.meter}, {energy.rail}{doubt}"
 
 
 def _cells(row: "ProfileRow", best: bool) -> tuple[str, ...]:

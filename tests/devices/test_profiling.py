@@ -1,6 +1,7 @@
 """Profiles of a small bundle on this machine, and what is read out of their rows."""
 
 import json
+import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from click.testing import CliRunner
 
 from devices import profiling
 from devices.agent import Job
+from devices.meters.rpi5_pmic import RAILS
 from devices.profiling import Profile, ProfileFailed, There, front, profile, throttled
 from devices.ssh import parse
 from runtime_py.bundle import check_files, open_bundle
@@ -133,6 +135,43 @@ def test_a_sustained_run_has_its_seconds(bundle: Path) -> None:
     (found,) = profile(bundle, quick=True, sustain_s=2.0).rows
     assert [round(one.at_s) for one in found.sustained] == [0, 1]
     assert all(one.runs > 10 for one in found.sustained)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("short")
+def test_energy_is_power_times_time(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A power chip that always gives 3 W, by the program that a Raspberry Pi 5 has."""
+    monkeypatch.setattr(profiling, "METERED", {True: (2.0, 1.0)})
+    volts = "".join(
+        f"{rail}_A current(0)=0.25000000A\n{rail}_V volt(1)={3 / 0.25 / len(RAILS):.8f}V\n" for rail in RAILS
+    )
+    program = tmp_path / "vcgencmd"
+    program.write_text(f"#!/bin/sh\n[ $1 = pmic_read_adc ] && cat <<'END' || echo throttled=0x0\n{volts}END\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    (found,) = profile(bundle, quick=True, meter="auto").rows
+    assert found.energy is not None
+    assert (found.energy.meter, found.energy.kind, found.energy.rail) == ("rpi5_pmic", "measured", "PMIC rails")
+    assert found.energy.idle_w == pytest.approx(3.0, rel=1e-3), found.energy.why
+    assert found.energy_mj == found.energy.gross_mj
+    assert found.energy.gross_mj is not None
+    assert found.infer is not None
+    assert 3.0 * found.infer.min_ms * 0.9 < found.energy.gross_mj < 3.0 * found.infer.max_ms * 1.1  # mJ = W ms
+    assert found.energy.net_mj == pytest.approx(0.0, abs=0.02 * found.energy.gross_mj)
+    assert not found.energy.valid  # shorter than the protocol
+    assert "energy_mj" not in found.unmeasured
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("short")
+def test_without_a_sensor_there_is_no_figure_and_a_reason(bundle: Path) -> None:
+    (found,) = profile(bundle, quick=True, meter="csv:path=/nowhere.csv").failed
+    assert "/nowhere.csv" in found.error["given"]
+    (unknown,) = profile(bundle, quick=True, meter="rappl").failed
+    assert "rapl" in unknown.error["hint"]
+    for text in ("ina219:0x40", "ina219:watts=3"):
+        (wrong,) = profile(bundle, quick=True, meter=text).failed
+        assert "meter" in wrong.error["given"]
 
 
 def test_saved_rows_join_the_bundle_and_are_what_load_goes_by(tmp_path: Path) -> None:
