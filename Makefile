@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint matrix bench clean
+.PHONY: help demo test lint wheel matrix bench clean
 
 PYTHON ?= python3.11
 WORKERS ?= 2
@@ -18,6 +18,7 @@ help:
 	@echo "make demo    export $(MODEL) to five targets, prove each, run it on two photos"
 	@echo "make test    ruff, mypy, import rules, then pytest"
 	@echo "make lint    the same without pytest"
+	@echo "make wheel   dist/edge_sdk-*.whl, to install elsewhere"
 	@echo "make matrix  every network to every target (w8a8: one a family), into docs/matrix.md; goes on where it stopped"
 	@echo "make bench   the numbers of the README, measured here"
 	@echo "make clean   remove runs, builds and caches; $(VENV) stays"
@@ -48,6 +49,12 @@ lint: $(READY)
 # than one; a file stays with one worker, so that its fixtures are made once.
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+
+# setuptools would take old files out of a build folder that is already there.
+wheel: $(READY)
+	rm -rf build
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+	rm -rf build
 
 matrix: $(READY)
 	$(BIN)/sdk matrix --out docs

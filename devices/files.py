@@ -20,6 +20,8 @@ WHOLE = b"whole\n"
 NO_ROOM = ("no space left", "disk quota exceeded", "file too large")
 CHUNK = 2**16
 BLOCK = tarfile.BLOCKSIZE
+SPOILT = b"!" * (4 * BLOCK)
+"""No entry of a tar, as its checksum is wrong; long enough to reach beyond the end of what was being sent."""
 PATIENCE_S = 6 * 3600.0
 """A large bundle over a slow link; a dead one is noticed by ssh."""
 
@@ -27,13 +29,24 @@ Sent = Callable[[int], None]
 """Told how many bytes have been sent so far."""
 
 
+class Unreadable(DeviceFailed):
+    """A folder here that cannot be sent as it is."""
+
+    id = "unreadable-folder"
+
+
 def send(device: Device, folder: Path, remote: str, sent: Sent | None = None) -> None:
     """What a folder holds, into the folder `remote` of the device, which is made.
 
-    Raises DeviceFull, ConnectionLost or another DeviceFailed; nothing is left there then.
+    Raises DeviceFull, ConnectionLost or another DeviceFailed, Unreadable where a file here cannot be sent; nothing is
+    left there then.
     """
     script = RECEIVE.format(into=quote(plain(remote)))
-    done = device.run(script, stdin=_counted(packed(folder), sent), timeout=PATIENCE_S)
+    unreadable: list[OSError] = []
+    done = device.run(script, stdin=_counted(_or_spoilt(packed(folder), unreadable), sent), timeout=PATIENCE_S)
+    if unreadable:
+        given = f"{folder} cannot be sent: {unreadable[0]}"
+        raise Unreadable(given, expected="plain files that nothing changes meanwhile") from unreadable[0]
     if done.code:
         raise refused(device, done, f"{remote} could not be written")
 
@@ -112,6 +125,15 @@ def _content(path: Path, size: int) -> Iterator[bytes]:
             left -= len(chunk)
             yield chunk
     yield bytes(-size % BLOCK)
+
+
+def _or_spoilt(chunks: Iterator[bytes], unreadable: list[OSError]) -> Iterator[bytes]:
+    """The chunks, and what no tar takes where they break off: an archive that just ends may pass for a whole one."""
+    try:
+        yield from chunks
+    except OSError as error:
+        unreadable.append(error)
+        yield SPOILT
 
 
 def _counted(chunks: Iterator[bytes], sent: Sent | None) -> Iterator[bytes]:

@@ -66,10 +66,13 @@ def feed(process: "subprocess.Popen[bytes]", chunks: Iterator[bytes]) -> None:
     assert into is not None
 
     def write() -> None:
-        with suppress(OSError, ValueError):  # the process ended, and its exit code says how
-            for chunk in chunks:
-                into.write(chunk)
-            into.close()
+        try:
+            with suppress(OSError, ValueError):  # the process ended, and its exit code says how
+                for chunk in chunks:
+                    into.write(chunk)
+        finally:
+            with suppress(OSError):
+                into.close()
 
     threading.Thread(target=write, name="feed", daemon=True).start()
 

@@ -79,11 +79,15 @@ class There:
     def launch(self, job: Job) -> Iterator[bytes]:
         """The agent there, on the bundle of that name. It ends there when this is closed, or the way breaks."""
         own = msgspec.structs.replace(job, bundle=f"{self.folder}/{Path(job.bundle).resolve().name}")
-        yield from self.device.lines(f"{quote(self.python)} -m devices.agent {quote(_text(own))}")
+        yield from self.device.lines(self._script(f"-m devices.agent {quote(_text(own))}"))
+
+    def _script(self, words: str) -> str:
+        """By the Python of `sdk push`; where the device's own had all, it made none."""
+        return f'p={quote(self.python)}; [ -x "$p" ] || p=python3; "$p" {words}'
 
     def why_not(self) -> dict[str, str | None]:
         """By target, why the device cannot run it; None where it can. Raises ProfileFailed where nothing was pushed."""
-        done = self.device.run(f"{quote(self.python)} -m runtime_py info --json", timeout=120)
+        done = self.device.run(self._script("-m runtime_py info --json"), timeout=120)
         try:
             rows = json.loads(done.out.splitlines()[-1])["runtimes"]
         except (IndexError, KeyError, json.JSONDecodeError) as error:

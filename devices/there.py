@@ -99,11 +99,14 @@ def install(place: str, incoming: str, offline: str, wanted: str) -> "dict[str, 
         if not os.path.exists(python):
             import venv
 
+            shutil.rmtree(os.path.dirname(python), ignore_errors=True)  # links to a Python that an upgrade took away
             venv.EnvBuilder(system_site_packages=True, symlinks=True, with_pip=False).create(home)
         pip = _pip(python, incoming)
         if not pip:
             return {"error": "there is no pip on the device, and none was sent"}
-        command = [*pip, "install", "--no-input", "--disable-pip-version-check", "--no-warn-script-location", "-q"]
+        command = [*pip, "install", "--no-input", "--disable-pip-version-check", "--no-warn-script-location", "-q",
+                   "--no-user",  # a pip.conf or a doubt would lead it past the environment
+                   "--no-compile"]  # fmt: skip  # on a slow board the first import does that, for what is used
         if offline == "offline":
             command += ["--no-index", "--find-links", incoming]
         done = subprocess.run(
@@ -122,12 +125,11 @@ def install(place: str, incoming: str, offline: str, wanted: str) -> "dict[str, 
 
 def _pip(python: str, incoming: str) -> "list[str]":
     """The command that is pip: the device's, or that of a wheel of pip, which runs as it is."""
-    for command in [[python, "-m", "pip"], *([python, os.path.join(one, "pip")] for one in glob.glob(
-        os.path.join(glob.escape(incoming), "pip-*.whl")))]:  # fmt: skip
-        done = subprocess.run([*command, "--version"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        if done.returncode == 0:
-            return command
-    return []
+    done = subprocess.run([python, "-c", "import pip"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    if done.returncode == 0:
+        return [python, "-m", "pip"]
+    sent = sorted(glob.glob(os.path.join(glob.escape(incoming), "pip-*.whl")))
+    return [python, os.path.join(sent[-1], "pip")] if sent else []
 
 
 def switch(place: str, pushed: str, name: str) -> "dict[str, Any]":

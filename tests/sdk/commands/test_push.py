@@ -86,7 +86,7 @@ def lead(server: Server, tmp_path: Path, packages: Path | None, then: str = SHEL
     of_python = f"export PYTHONPATH={packages}" if packages else "unset PYTHONPATH"
     server.leads_to(
         f"cd {tmp_path / 'home'}\n{of_python}\nexport HOME={tmp_path / 'home'} PATH={tmp_path / 'programs'}\n"
-        f"export PYTHONNOUSERSITE=1 PYTHONDONTWRITEBYTECODE=1\n"
+        f"export PIP_USER=1 PYTHONDONTWRITEBYTECODE=1\n"
         f"{then}"
     )
 
@@ -133,6 +133,17 @@ def test_a_bundle_arrives_and_is_proven_by_what_was_installed(server: Server, tm
     code = "import runtime_py, sys; print(runtime_py.__file__); print('sdk' in sys.modules)"
     said = subprocess.run([own, "-c", code], env={}, cwd="/", capture_output=True, text=True, check=True).stdout
     assert said.splitlines()[0].startswith(str(device))
+
+
+def test_a_python_that_an_upgrade_took_away_is_no_hindrance(server: Server, tmp_path: Path, bundle: Path) -> None:
+    home = tmp_path / "device" / ".edge-sdk"
+    (home / "bin").mkdir(parents=True)
+    (home / "pyvenv.cfg").write_text("home = /opt/python3.9/bin\nversion = 3.9.2\n")
+    for name in ("python", "python3", "python3.9"):
+        (home / "bin" / name).symlink_to("/opt/python3.9/bin/python3.9")
+    found = pushed(server, bundle, f"{tmp_path}/device")
+    assert (found.in_place, found.installed) == (True, f"edge-sdk {device_version()}")
+    assert pushed(server, bundle, f"{tmp_path}/device").installed == ""
 
 
 @pytest.mark.parametrize("name", ['it\'s "$(touch owned)`touch owned`" \\.bundle', "-rf.bundle", "é*.bundle"])

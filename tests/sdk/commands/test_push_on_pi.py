@@ -55,6 +55,7 @@ def test_a_board_with_runtimes_and_without_pip(listening: Server, tmp_path: Path
     there = tmp_path / "work" / "models"
     check_files(open_bundle(there / "colours.bundle"), complete=True)
     assert sorted(path.name for path in there.iterdir()) == [".edge-sdk", "colours.bundle"]
+    assert not (tmp_path / "work" / "home" / ".local").exists()  # where pip would go, were it not told
     said = device.run("/work/models/.edge-sdk/bin/python -m runtime_py info --json").out
     assert json.loads(said)["host"]["arch"] == "aarch64"
     assert push(bundle, device, "/work/models").installed == ""
@@ -67,6 +68,7 @@ def test_a_bare_board_without_a_network(listening: Server, tmp_path: Path) -> No
     assert found.in_place
     assert found.installed.startswith("edge-sdk[onnxruntime] ")
     assert found.python == "/work/home/models/.edge-sdk/bin/python"
+    assert not (tmp_path / "work" / "home" / ".local").exists()
 
 
 def test_files_go_there_and_come_back(listening: Server, tmp_path: Path) -> None:
