@@ -169,7 +169,8 @@ def _pinned() -> list[str]:
 def _mirror() -> str:
     """Where apt of this machine gets Debian or Ubuntu from; the root is always Debian's."""
     folder = Path("/etc/apt")
-    for path in (folder / "sources.list", *sorted(folder.glob("sources.list.d/*.sources"))):
+    places = [folder / "sources.list", *sorted(folder.glob("sources.list.d/*"))]
+    for path in (place for place in places if place.suffix in (".list", ".sources")):
         text = path.read_text(errors="replace") if path.is_file() else ""
         found = re.search(r"^(?:URIs:|deb)\s.*?(https?://\S*debian\S*)", text, re.MULTILINE)
         if found and "security" not in found[1]:
