@@ -1,5 +1,6 @@
 """A bundle as one file, NAME.bundle.zip. Unpacking trusts nothing: names and sizes are the manifest's, or it ends."""
 
+import errno
 import hashlib
 import os
 import shutil
@@ -49,6 +50,14 @@ DAMAGED = (
     ValueError,
 )
 """What Python's zip reader raises on damaged, encrypted or unknown content."""
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""Errors of the disk that is written to, which say nothing of what is read."""
+
+
+class NoRoom(SdkError):
+    """A bundle that cannot be written where it should go: no space, or no permission."""
+
+    id = "no-room"
 
 
 def pack(folder: str | os.PathLike[str], out: str | os.PathLike[str] | None = None) -> Path:
@@ -83,20 +92,24 @@ def unpack(
 ) -> Path:
     """The bundle of a zip file, as the new folder `into`, every file checked; with `key` its signature first of all.
 
-    Raises NotABundle, CorruptBundle, NewerBundle, or what `open_bundle` raises for a key. Nothing is left behind then.
+    Raises NotABundle, CorruptBundle, NewerBundle, NoRoom, or what `open_bundle` raises for a key; nothing is left then.
     """
     source, place = Path(archive), Path(into)
     if place.exists():
         raise SdkError(f"{place} exists already", expected="a new name", hint=f"remove {place}, or choose another")
-    place.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{place.name}.", dir=place.parent))
+    work: Path | None = None
     try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{place.name}.", dir=place.parent))
         _unpack(source, work, key, older)
         work.chmod(0o755)
         durable.sync_tree(work)
         durable.rename(work, place)
+    except OSError as error:
+        raise NoRoom(f"{place} cannot be written: {error.strerror}", expected="a folder with space") from error
     finally:
-        shutil.rmtree(work, ignore_errors=True)  # gone already where all went well
+        if work is not None:
+            shutil.rmtree(work, ignore_errors=True)  # gone already where all went well
     return place
 
 
@@ -107,14 +120,26 @@ def unpacked(archive: str | os.PathLike[str], key: Keys | None = None, *, older:
         raise NotABundle(f"{source} does not exist", expected=f"a folder NAME.bundle or a file NAME{SUFFIX}")
     with source.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    place = cache_folder("bundles") / f"{digest[:32]}.bundle"
-    if not place.exists():
+    folder = cache_folder("bundles")
+    place = folder / f"{digest[:32]}.bundle"
+    if not _is_whole(place):
         try:
-            unpack(source, place, key, older=older)
-        except (SdkError, OSError):
-            if not place.exists():  # otherwise another process was faster
-                raise
+            with durable.locked(folder.with_suffix(".lock")):
+                if not _is_whole(place):  # no other process was faster
+                    for left in (*folder.glob(".*"), place):  # what was cut off, or has rotted
+                        durable.remove(left)
+                    unpack(source, place, key, older=older)
+        except OSError as error:
+            raise NoRoom(f"{place} cannot be written: {error.strerror}", hint="EDGE_SDK_CACHE=FOLDER") from error
     return place
+
+
+def _is_whole(place: Path) -> bool:
+    try:
+        check_files(open_bundle(place), complete=True)
+    except SdkError:
+        return False
+    return True
 
 
 def _unpack(source: Path, work: Path, key: Keys | None, older: bool) -> None:
@@ -131,6 +156,8 @@ def _unpack(source: Path, work: Path, key: Keys | None, older: bool) -> None:
                 if name not in FIRST:
                     _extract(archive, entry, work / name, entry.file_size)
     except DAMAGED as error:
+        if isinstance(error, OSError) and error.errno in FULL:
+            raise
         raise CorruptBundle(f"{source} cannot be unpacked: {error}", expected="what sdk pack writes") from error
     check_files(bundle, complete=True)
 
@@ -191,15 +218,16 @@ def _check_claims(bundle: Bundle, entries: dict[str, zipfile.ZipInfo]) -> None:
             raise CorruptBundle(f"the zip holds {claimed:,} bytes of {own.file}", expected=f"{own.bytes:,} bytes")
     if rest:
         raise CorruptBundle(f"{next(iter(rest))} is not in the manifest", expected="only files that it names")
-    _check_room(bundle.path, sum(entry.file_size for entry in entries.values()))
+    check_room(bundle.path, sum(entry.file_size for entry in entries.values()))
 
 
-def _check_room(place: Path, size: int) -> None:
+def check_room(place: Path, size: int) -> None:
+    """Whether the disk of the folder `place` takes `size` bytes more. Raises CorruptBundle or NoRoom."""
     if size > MOST_BYTES:
-        raise CorruptBundle(f"the zip claims to unpack to {size:,} bytes", expected=f"at most {MOST_BYTES:,}")
+        raise CorruptBundle(f"the bundle claims to take {size:,} bytes", expected=f"at most {MOST_BYTES:,}")
     free = shutil.disk_usage(place).free
     if size + SPARE_BYTES > free:
-        raise SdkError(
+        raise NoRoom(
             f"the bundle takes {size / 1e6:.0f} MB, and {free / 1e6:.0f} MB are free on the disk of {place.parent}",
             hint="remove old bundles or versions",
         )

@@ -2,6 +2,7 @@
 key, before the hash's signature was."""
 
 import hashlib
+import math
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -18,6 +19,11 @@ MANIFEST = "manifest.json"
 MANIFEST_HASH = "manifest.sha256"
 MANIFEST_LIMIT_BYTES = 8 * 2**20
 AGAIN = "copy or export the bundle again"
+TENSOR_LIMIT_BYTES = 4 * 2**30
+"""Largest tensor that a manifest may name."""
+WIDTHS = {"bool": 1, "int8": 1, "uint8": 1, "int16": 2, "uint16": 2, "float16": 2, "int32": 4, "uint32": 4,
+          "float32": 4, "int64": 8, "uint64": 8, "float64": 8}  # fmt: skip
+"""Bytes of an element, by numpy's names: the only ones that a tensor may have."""
 SIDE_LIMIT = 16384
 """Largest width and height in pixels that a manifest may ask a photo to be resized to."""
 
@@ -61,7 +67,7 @@ def open_bundle(path: str | os.PathLike[str], key: Keys | None = None, *, older:
     """Reads and validates the manifest of the bundle at `path`; `check_files` does the same for its files.
 
     With `key` the manifest must be signed by it, and, but for `older`, its release no older than what this device has
-    seen. Raises `NotABundle`,
+    used (`signing.remember`, which is for the caller to call once the files are checked). Raises `NotABundle`,
     `CorruptBundle` or `NewerBundle`; with a key also Unsigned, UnknownKey, BadSignature or RolledBack.
     """
     folder = Path(path)
@@ -74,8 +80,7 @@ def open_bundle(path: str | os.PathLike[str], key: Keys | None = None, *, older:
     sha256 = hashlib.sha256(text).hexdigest()
     signed = None if key is None else check(_signature(folder), sha256, key)
     manifest = _parse(folder / MANIFEST, text)
-    for entry in _entries(manifest.artifacts, manifest.files):
-        _check_name(entry.file)
+    _check_names([entry.file for entry in _entries(manifest.artifacts, manifest.files)])
     _check_meaning(manifest)
     if signed is not None:
         if signed.model != manifest.model:
@@ -119,6 +124,8 @@ def describe(path: Path) -> tuple[int, str]:
         return _describe_file(path)
     total, lines = 0, []
     for file in _plain_files(path):
+        if not file.relative_to(path).as_posix().isprintable():  # a newline could make up lines of the listing
+            raise CorruptBundle(f"{str(file)!r} has control characters in its name", expected="a printable name")
         size, digest = _describe_file(file)
         total += size
         lines.append(f"{digest}  {file.relative_to(path).as_posix()}\n")
@@ -188,9 +195,28 @@ def _check_name(name: str) -> None:
         )
 
 
+def _check_names(names: list[str]) -> None:
+    """Each inside of the folder, and none twice or inside of another: a file is hashed once, and has one owner."""
+    for name in names:
+        _check_name(name)
+    known = set(names)
+    inside = {name for name in known if any(part in known for part in _above(name))}
+    if inside or len(known) < len(names):
+        twice = next(iter(inside), None) or next(name for name in names if names.count(name) > 1)
+        raise NotABundle(f"the manifest names the file {twice!r} twice", expected="each file once")
+
+
+def _above(name: str) -> Iterator[str]:
+    """The folders that a name lies in."""
+    while "/" in name:
+        name = name.rpartition("/")[0]
+        yield name
+
+
 def _check_meaning(manifest: Manifest) -> None:
     pre, post = manifest.preprocessing, manifest.postprocessing
     for tensor in (*manifest.inputs, *manifest.outputs):
+        _check_size(tensor)
         _check_quantization(tensor)
     if pre is not None:
         given = next((tensor for tensor in manifest.inputs if tensor.name == pre.input), None)
@@ -227,6 +253,14 @@ def _check_meaning(manifest: Manifest) -> None:
         _expect(0 <= post.confidence_threshold <= 1 and 0 <= post.iou_threshold <= 1,
                 f"thresholds {post.confidence_threshold} and {post.iou_threshold}", "0 to 1")  # fmt: skip
         _expect(post.max_detections > 0, f"max_detections {post.max_detections}", "1 or more")
+
+
+def _check_size(tensor: Tensor) -> None:
+    _expect(tensor.dtype in WIDTHS, f"{tensor.name!r} of type {tensor.dtype!r}", f"one of {', '.join(WIDTHS)}")
+    size = math.prod(tensor.shape) * WIDTHS[tensor.dtype]
+    _expect(all(side > 0 for side in tensor.shape) and size <= TENSOR_LIMIT_BYTES,
+            f"{tensor.name!r}, {tensor.dtype}, of shape {tensor.shape}",
+            f"sides of 1 or more, and at most {TENSOR_LIMIT_BYTES:,} bytes")  # fmt: skip
 
 
 def _check_quantization(tensor: Tensor) -> None:

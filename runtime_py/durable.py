@@ -72,7 +72,9 @@ def sync_folder(folder: Path) -> None:
 
 
 def remove(folder: Path) -> None:
-    """A folder with all in it: out of sight at once, then bit by bit."""
+    """A folder with all in it: out of sight at once, then bit by bit. What is no folder goes at once."""
+    if folder.is_symlink() or folder.is_file():
+        folder.unlink()
     if not folder.exists():
         return
     hidden = folder if folder.name.startswith(".") else folder.with_name(f".removed.{folder.name}.{os.getpid()}")

@@ -23,7 +23,7 @@ from runtime_py.integers import real_outputs, whole
 from runtime_py.manifest import Artifact, Classify, DecodeVideo, Detect, Manifest, Tensor
 from runtime_py.preprocess import Fit, ImageSource, decode_image, placed
 from runtime_py.results import Classification, classification
-from runtime_py.signing import Keys
+from runtime_py.signing import Keys, remember
 from runtime_py.video import Frames, Video, decode_tiles
 
 Array = npt.NDArray[Any]
@@ -228,6 +228,8 @@ def load(
                 raise
             passed.append((choice, error))
             continue
+        if bundle.signed is not None and not older:
+            remember(bundle.signed)
         return _explained(session, passed)
     raise NoRuntime(
         f"nothing here can run this bundle: {_reasons(passed)}",

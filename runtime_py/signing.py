@@ -1,7 +1,8 @@
 """Who made a bundle: an Ed25519 signature (RFC 8032) over its manifest's hash, and through it over every file.
 
 A device holds public keys. `check` says whether one of them signed a manifest, before anything parses that manifest,
-and `not_older` refuses a release below the newest that this device has seen from that key for that model.
+`not_older` refuses a release below the newest that this device has used from that key for that model, and `remember`
+keeps which that is.
 """
 
 import base64
@@ -135,16 +136,12 @@ def _verify(key: "Ed25519PublicKey", signature: bytes, statement: Statement) -> 
 
 
 def not_older(statement: Statement) -> None:
-    """Remember this release; refuse it where a newer one of this key and model was seen here. Raises RolledBack."""
-    name, place = f"{statement.key} {statement.model}", state_folder() / "releases.json"
+    """Refuse a release where a newer one of this key and model was used here. Raises RolledBack."""
+    place = _place()
     try:
-        with locked(place.with_suffix(".lock")):
-            seen = _releases(place)
-            newest = seen.get(name, 0)
-            if statement.release > newest:
-                write(place, msgspec.json.encode(seen | {name: statement.release}))
+        newest = _releases(place).get(_name(statement), 0)
     except OSError as error:
-        warnings.warn(f"rollbacks go unnoticed: {place} cannot be written ({error.strerror})", stacklevel=2)
+        warnings.warn(f"rollbacks go unnoticed: {place} cannot be read ({error.strerror})", stacklevel=2)
         return
     if statement.release < newest:
         raise RolledBack(
@@ -152,6 +149,29 @@ def not_older(statement: Statement) -> None:
             expected=f"release {newest} or later",
             hint=f"sign the old bundle again as a new release; or remove {place} if the device may go back",
         )
+
+
+def remember(statement: Statement) -> None:
+    """Note that this release is used here, for `not_older`. Raises RolledBack where older notes cannot be read.
+
+    To be called once a bundle's bytes are checked: one cut off on its way must not lock the older one out.
+    """
+    place = _place()
+    try:
+        with locked(place.with_suffix(".lock")):
+            seen = _releases(place)
+            if statement.release > seen.get(_name(statement), 0):
+                write(place, msgspec.json.encode(seen | {_name(statement): statement.release}))
+    except OSError as error:
+        warnings.warn(f"rollbacks go unnoticed: {place} cannot be written ({error.strerror})", stacklevel=2)
+
+
+def _place() -> Path:
+    return state_folder() / "releases.json"
+
+
+def _name(statement: Statement) -> str:
+    return f"{statement.key} {statement.model}"
 
 
 def _releases(place: Path) -> dict[str, int]:

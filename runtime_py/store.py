@@ -12,24 +12,33 @@ old version or the new one is there, whole.
 import os
 import shutil
 import warnings
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from runtime_py import durable
-from runtime_py.archive import unpack
-from runtime_py.bundle import Bundle, check_files, open_bundle
-from runtime_py.choice import ranked, why_not
+from runtime_py.archive import NoRoom, check_room, unpack
+from runtime_py.bundle import Bundle, CorruptBundle, NewerBundle, NotABundle, check_files, open_bundle
+from runtime_py.choice import NoRuntime, ranked, why_not
 from runtime_py.cores import default_threads
 from runtime_py.crashes import identity, lives
+from runtime_py.engines import EngineFailed
 from runtime_py.errors import SdkError
 from runtime_py.proving import proven_alone
 from runtime_py.session import Session, load
-from runtime_py.signing import Keys
+from runtime_py.signing import SIGNATURE, BadSignature, Keys, Unsigned, remember
 
 STATE = "state.json"
 LOCK = ".lock"
+"""Held while the state is read and written, which is a matter of milliseconds."""
+CHANGING = ".changing"
+"""Held while versions come and go, for minutes perhaps; `load` does not wait for it."""
+FAULTS = (NotABundle, CorruptBundle, NewerBundle, Unsigned, BadSignature, EngineFailed, NoRuntime, OSError)
+"""What speaks against a version. Other errors are the caller's (a name, a key that is not there, an extra)."""
 MOST_TRIES = 2
 KEPT = 3
 
@@ -61,6 +70,11 @@ class Version(msgspec.Struct, frozen=True):
     refused: str = ""
     tries: tuple[str, ...] = ()
 
+    @property
+    def usable(self) -> bool:
+        """Whether it has come through, and may be used."""
+        return self.good and not self.refused
+
 
 class State(msgspec.Struct, frozen=True):
     """state.json: the versions, the oldest first, and which one is in use."""
@@ -81,7 +95,13 @@ class State(msgspec.Struct, frozen=True):
 
     def fallback(self, name: str) -> Version | None:
         """The newest good version but that one."""
-        return next((one for one in reversed(self.versions) if one.good and not one.refused and one.name != name), None)
+        return next((one for one in reversed(self.versions) if one.usable and one.name != name), None)
+
+    def before(self, name: str) -> Version | None:
+        """The newest good version of those older than that one."""
+        names = [one.name for one in self.versions]
+        older = self.versions[: names.index(name)] if name in names else self.versions
+        return next((one for one in reversed(older) if one.usable), None)
 
 
 class Store:
@@ -110,15 +130,25 @@ class Store:
         """Copy a bundle, or unpack one, check every byte, let it answer its golden inputs, and take it into use.
 
         `key` as in `runtime_py.load`, by default the store's own. Raises VersionRefused where it does not answer as it
-        should; whatever it raises, the version that was in use stays so.
+        should, NoRoom where the disk is full; whatever it raises, the version that was in use stays so, and others may
+        `load` it meanwhile.
         """
-        durable.make_folder(self.folder / "versions")
+        try:
+            durable.make_folder(self.folder / "versions")
+            with durable.locked(self.folder / CHANGING):
+                self._tidy()
+                bundle = self._taken(Path(source), key if key is not None else self.key)
+                reason = _proven(bundle.path)
+                if bundle.signed is not None and not reason:
+                    remember(bundle.signed)
+                return self._taken_into_use(bundle, reason)
+        except OSError as error:
+            raise NoRoom(f"{source} cannot be installed: {error}", expected=f"{self.folder} with space") from error
+
+    def _taken_into_use(self, bundle: Bundle, reason: str) -> Version:
         with durable.locked(self.folder / LOCK):
-            self._tidy()
-            bundle = self._taken(Path(source), key if key is not None else self.key)
             state, name = self._state(), bundle.path.name
             release = bundle.signed.release if bundle.signed else 0
-            reason = _proven(bundle.path)
             new = Version(name, bundle.manifest.model, release, refused=reason)
             others = tuple(one for one in state.versions if one.name != name)
             current = state.current if reason else name
@@ -133,33 +163,40 @@ class Store:
         """The version in use, ready to answer; `how` are `runtime_py.load`'s arguments. Raises NoVersion.
 
         One that twice did not come through, by an error or by the end of its process, is refused from then on, and the
-        newest good one taken in its place, with a warning.
+        newest good one taken in its place, with a warning. The caller's own errors, such as a key that is not there,
+        refuse nothing, nor does Ctrl-C; processes that load at the same time and end together count once.
         """
         how = {"key": self.key, "older": True} | how  # what an installation let in may be gone back to
+        faults = tuple(one for one in FAULTS if not (one is NoRuntime and how.get("target")))
+        failures = Counter[str]()
         while True:
             version = self._begin()
             try:
                 session = load(self.path(version), **how)
-            except (SdkError, OSError) as error:
-                if self._failed(version, error) is None:
+            except faults as error:
+                failures[version.name] += 1
+                if not self._failed(version, error, failures[version.name]):
                     raise
-                continue
-            self._came_through(version)
-            return session
+            except BaseException:
+                self._taken_back(version)
+                raise
+            else:
+                self._came_through(version)
+                return session
 
     def rollback(self) -> Version:
-        """Take the newest good version but the one in use. Raises NoVersion."""
+        """Take the newest good version of those older than the one in use. Raises NoVersion."""
         with durable.locked(self.folder / LOCK):
             state = self._state()
-            other = state.fallback(state.current)
+            other = state.before(state.current)
             if other is None:
-                raise NoVersion(f"{self.folder} has no other good version", expected="one that was loaded before")
+                raise NoVersion(f"{self.folder} has no older good version", expected="one that was loaded before")
             self._write(msgspec.structs.replace(state, current=other.name))
             return other
 
     def remove(self, name: str) -> None:
         """Forget a version, and delete it. Raises NoVersion for none, or the one in use."""
-        with durable.locked(self.folder / LOCK):
+        with durable.locked(self.folder / CHANGING), durable.locked(self.folder / LOCK):
             state = self._state()
             if state.version(name) is None or name == state.current:
                 others = ", ".join(one.name for one in state.versions if one.name != state.current)
@@ -168,7 +205,7 @@ class Store:
 
     def _begin(self) -> Version:
         """The version to load, with this process noted; leaves one that ended two processes."""
-        with durable.locked(self.folder / LOCK):
+        with self._counting():
             state = self._state()
             version = state.version(state.current)
             if version is None:
@@ -180,21 +217,29 @@ class Store:
                 reason = f"{len(ended)} processes ended while they loaded it"
                 version = self._leave(state, version, reason) or version
                 state = self._state()
-            tries = (*version.tries[-MOST_TRIES:], identity(os.getpid()))
-            self._write(state.changed(version.name, tries=tries))
+            if not any(lives(one) for one in version.tries):  # else one is noted for all that load it now
+                tries = (*version.tries[-MOST_TRIES:], identity(os.getpid()))
+                self._note(state.changed(version.name, tries=tries))
             return version
 
-    def _failed(self, version: Version, error: Exception) -> Version | None:
-        """What to load after an error: the same once more, then another; None where nothing is left."""
-        with durable.locked(self.folder / LOCK):
+    def _failed(self, version: Version, error: Exception, failures: int) -> bool:
+        """Whether to go on after an error: with the same once more, then with another."""
+        if failures < MOST_TRIES:
+            return True
+        self._taken_back(version)
+        if failures > MOST_TRIES:  # it could not be left, as nothing can be written
+            return False
+        with self._counting():
+            return self._leave(self._state(), version, str(error).splitlines()[0]) is not None
+
+    def _taken_back(self, version: Version) -> None:
+        """Forget that this process began to load it."""
+        with self._counting():
             state = self._state()
             own = state.version(version.name)
-            failures = own.tries.count(identity(os.getpid())) if own else 0
-            if own is None or failures < MOST_TRIES:
-                return version
-            state = state.changed(version.name, tries=())
-            self._write(state)
-            return self._leave(state, version, str(error).splitlines()[0])
+            tries = tuple(one for one in own.tries if one != identity(os.getpid())) if own else ()
+            if own is not None and tries != own.tries:
+                self._note(state.changed(version.name, tries=tries))
 
     def _leave(self, state: State, version: Version, reason: str) -> Version | None:
         """Refuse a version for good and take another one; None, and nothing changes, where there is none."""
@@ -202,36 +247,31 @@ class Store:
         if other is None:
             return None
         state = state.changed(version.name, refused=reason, tries=())
-        self._write(msgspec.structs.replace(state, current=other.name))
+        self._note(msgspec.structs.replace(state, current=other.name))
         warnings.warn(FellBack(f"{other.name} is used in place of {version.name}: {reason}"), stacklevel=4)
         return other
 
     def _came_through(self, version: Version) -> None:
-        with durable.locked(self.folder / LOCK):
+        with self._counting():
             state = self._state()
             own = state.version(version.name)
             if own is not None and (own.tries or not own.good):
-                self._write(state.changed(version.name, good=True, tries=()))
+                self._note(state.changed(version.name, good=True, tries=()))
 
     def _taken(self, source: Path, key: Keys | None) -> Bundle:
         """The bundle, under its final name in the store, every byte checked."""
         incoming = self.folder / "versions" / f".incoming.{os.getpid()}"
         durable.step("copy", incoming)
-        if source.is_file():
-            unpack(source, incoming, key)
-            bundle = open_bundle(incoming, key)
-        else:
-            check_files(open_bundle(source, key), complete=True)
-            shutil.copytree(source, incoming, symlinks=True)
-            bundle = open_bundle(incoming, key)
-            check_files(bundle, complete=True)  # of the copy: what was checked is what is kept
-            durable.sync_tree(incoming)
-        release = f"{bundle.signed.release:06d}-" if bundle.signed else ""
-        place = incoming.with_name(f"{release}{bundle.manifest_sha256[:12]}.bundle")
-        if place.exists():  # installed before; its bytes may have rotted since
-            durable.remove(place)
-        durable.rename(incoming, place)
-        return open_bundle(place, key)
+        try:
+            bundle = _copied(source, incoming, key)
+            release = f"{bundle.signed.release:06d}-" if bundle.signed else ""
+            place = incoming.with_name(f"{release}{bundle.manifest_sha256[:12]}.bundle")
+            if not _kept(place, incoming, bundle):
+                durable.remove(place)  # installed before, and its bytes have rotted since
+                durable.rename(incoming, place)
+            return open_bundle(place, key)
+        finally:
+            shutil.rmtree(incoming, ignore_errors=True)  # gone already where it was taken
 
     def _state(self) -> State:
         path = self.folder / STATE
@@ -241,6 +281,27 @@ class Store:
             return msgspec.json.decode(path.read_bytes(), type=State)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise NoVersion(f"{path} cannot be read: {error}", hint="remove it and install a version again") from error
+
+    @contextmanager
+    def _counting(self) -> Iterator[None]:
+        """Alone with the state, where the disk lets anybody be: a device starts from a read-only one too."""
+        with ExitStack() as held:
+            try:
+                held.enter_context(durable.locked(self.folder / LOCK))
+            except OSError as error:
+                self._uncounted(error)
+            yield
+
+    def _note(self, state: State) -> None:
+        """Write the state, or say that it cannot be: no full disk keeps a device from starting."""
+        try:
+            self._write(state)
+        except OSError as error:
+            self._uncounted(error)
+
+    def _uncounted(self, error: OSError) -> None:
+        told = f"failures to load go uncounted: {self.folder} cannot be written ({error.strerror})"
+        warnings.warn(told, stacklevel=5)
 
     def _write(self, state: State) -> None:
         durable.write(self.folder / STATE, msgspec.json.encode(state))
@@ -270,6 +331,35 @@ class Store:
                 durable.remove(path)
         for path in self.folder.glob(f".{STATE}.*"):
             path.unlink()
+
+
+def _copied(source: Path, incoming: Path, key: Keys | None) -> Bundle:
+    """A bundle or a zip file as a folder of its own, every byte checked and on the disk."""
+    if source.is_file():
+        unpack(source, incoming, key)
+        return open_bundle(incoming, key)
+    given = open_bundle(source, key)
+    check_files(given, complete=True)
+    check_room(incoming.parent, sum(file.stat().st_size for file in source.rglob("*")))
+    shutil.copytree(source, incoming, symlinks=True)
+    bundle = open_bundle(incoming, key)
+    check_files(bundle, complete=True)  # of the copy: what was checked is what is kept
+    durable.sync_tree(incoming)
+    return bundle
+
+
+def _kept(place: Path, incoming: Path, bundle: Bundle) -> bool:
+    """Whether the same lies there already, whole: it stays, as it may be in use, and takes the new signature only."""
+    try:
+        there = open_bundle(place)
+        check_files(there, complete=True)
+    except SdkError:
+        return False
+    if there.manifest_sha256 != bundle.manifest_sha256:
+        return False
+    if (incoming / SIGNATURE).exists():
+        durable.write(place / SIGNATURE, (incoming / SIGNATURE).read_bytes())
+    return True
 
 
 def _proven(path: Path) -> str:

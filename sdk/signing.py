@@ -30,6 +30,9 @@ from runtime_py.signing import (
     message,
 )
 
+MOST_RELEASES = 2**31 - 1
+"""Devices remember the highest that they have had; one that is out of reach would lock out all that follow."""
+
 
 def new_keys(name: str, folder: Path, passphrase: bytes | None = None) -> tuple[Path, Path]:
     """Write NAME.key, which only its owner can read, and NAME.pub. Raises SdkError where one exists."""
@@ -74,13 +77,13 @@ def sign(folder: Path, key: Ed25519PrivateKey, release: int | None = None) -> St
     """Check every byte of a bundle, and write its signature.json.
 
     `release` is by default one more than that of the signature which is there already, or else 1.
-    Raises NotABundle, CorruptBundle, or SdkError for a release below 1.
+    Raises NotABundle, CorruptBundle, or SdkError for a release that is out of range.
     """
     bundle = open_bundle(folder)
     check_files(bundle, complete=True)
     number = _release(folder / SIGNATURE) + 1 if release is None else release
-    if number < 1:
-        raise SdkError(f"release {number}", expected="1 or more")
+    if not 1 <= number <= MOST_RELEASES:
+        raise SdkError(f"release {number}", expected=f"1 to {MOST_RELEASES:,}", hint="--release N")
     statement = Statement(
         format=FORMAT, key=key_id(key.public_key().public_bytes_raw()), model=bundle.manifest.model, release=number,
         manifest_sha256=bundle.manifest_sha256, signed=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -14,9 +14,15 @@ F = TypeVar("F", bound=Callable[..., object])
 
 
 def passphrase_of(file: Path | None) -> bytes | None:
-    """From a file's first line, or the environment; None for a key without one."""
+    """From a file's first line, or the environment; None for a key without one. Raises SdkError for an empty one."""
+    from runtime_py.errors import SdkError
+
     if file is not None:
-        return file.read_bytes().splitlines()[0] if file.stat().st_size else b""
+        with file.open("rb") as text:
+            found = text.readline(1025).rstrip(b"\r\n")
+        if not 0 < len(found) <= 1024:  # an empty one would leave the key unlocked
+            raise SdkError(f"{file} begins with {len(found)} bytes", expected="a passphrase of 1 to 1,024 bytes")
+        return found
     return os.environ[PASSPHRASE].encode() if os.environ.get(PASSPHRASE) else None
 
 

@@ -9,12 +9,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from runtime_py.archive import pack, unpack
 from runtime_py.bundle import MANIFEST, MANIFEST_HASH, _hash_line, check_files, open_bundle
 from runtime_py.errors import SdkError
+from runtime_py.golden import GOLDEN, load_golden
+from runtime_py.session import load
 from tests.runtime_py.colours import make_bundle
 
 SCALARS = st.one_of(
@@ -90,6 +93,36 @@ def fuzz_manifest(folder: Path, examples: int, seconds: float = 0.0) -> int:
 
     cases = st.lists(st.tuples(st.integers(0, 10_000), VALUES), min_size=1, max_size=3)
     return run(work, cases, examples, seconds)
+
+
+ODD = [0, 1, -1, 16384, 10**9, 2**40, 10**18, 1e308, True, None, "", "O", "f4,f4", "uint8", "int8", "float64", "raw",
+       "detect", "decode_video", [], [0], [1, 3, 8, 12], [-1, 3, 8, 12], [10**6, 10**6]]  # fmt: skip
+"""What shapes, types and tasks are mistaken for."""
+
+
+def fuzz_load(folder: Path, examples: int, seconds: float = 0.0) -> int:
+    """A right manifest's tensors, task and numbers replaced; then loaded, its golden inputs read, a photo answered."""
+    bundle = make_bundle(folder / "z.bundle")
+    right = json.loads((bundle / MANIFEST).read_text())
+    plain = right | {"task": "raw", "preprocessing": None, "postprocessing": None}
+    parts = ("inputs", "outputs", "preprocessing", "postprocessing", "labels", "artifacts", "task")
+    everywhere = [path for path in places(right) if path and path[0] in parts]
+    photo = np.zeros((20, 30, 3), np.uint8)
+
+    def work(seed: int) -> None:
+        rng = random.Random(seed)
+        value = rng.choice([right, plain])
+        for _ in range(rng.choice([1, 1, 2, 3])):
+            with suppress(KeyError, IndexError, TypeError):
+                value = changed(value, rng.choice(everywhere), rng.choice(ODD))
+        text = json.dumps(value).encode()
+        (bundle / MANIFEST).write_bytes(text)
+        (bundle / MANIFEST_HASH).write_bytes(_hash_line(text))
+        with load(bundle, "onnx", 1) as session:
+            load_golden(bundle / GOLDEN, session.spec)
+            session(photo)
+
+    return run(work, st.integers(0, 2**32 - 1), examples, seconds)
 
 
 def fuzz_zip(folder: Path, examples: int, seconds: float = 0.0) -> int:

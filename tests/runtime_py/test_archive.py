@@ -11,7 +11,7 @@ import pytest
 
 import runtime_py
 from runtime_py import archive
-from runtime_py.archive import pack, unpack, unpacked
+from runtime_py.archive import NoRoom, pack, unpack, unpacked
 from runtime_py.bundle import check_files, open_bundle
 from runtime_py.errors import SdkError
 
@@ -49,6 +49,32 @@ def test_a_zip_is_loaded_and_unpacked_once(packed: Path, cache: Path) -> None:
     before = place.stat().st_mtime_ns
     assert unpacked(packed) == place
     assert place.stat().st_mtime_ns == before
+
+
+def test_a_copy_in_the_cache_that_has_rotted_is_made_again(packed: Path, cache: Path) -> None:
+    (cache / "bundles" / ".cut off").mkdir(parents=True)
+    (cache / "bundles" / ".cut off" / "manifest.json").write_text("{")
+    place = unpacked(packed)
+    (place / "colours.onnx").write_bytes(b"rot")
+    with runtime_py.load(packed, "onnx") as session:
+        assert session.path == place
+    assert list((cache / "bundles").iterdir()) == [place]
+
+
+def test_a_cache_that_cannot_be_written(packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGE_SDK_CACHE", "/proc/none")
+    with pytest.raises(NoRoom, match="EDGE_SDK_CACHE"):
+        unpacked(packed)
+
+
+def test_a_full_disk_is_no_damage_of_the_zip(packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(archive, "_extract", full)
+    with pytest.raises(NoRoom, match="No space left"):
+        unpack(packed, tmp_path / "x.bundle")
+    assert not any(tmp_path.glob("*x.bundle*"))
 
 
 def test_any_zip_program_s_file_will_do(bundle: Path, tmp_path: Path) -> None:

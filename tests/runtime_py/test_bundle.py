@@ -112,6 +112,36 @@ def test_a_file_that_claims_ten_gigabytes(bundle: Path) -> None:
         check_files(open_bundle(bundle))
 
 
+@pytest.mark.parametrize("names", [["golden.npz"] * 2, ["a/b", "a"], ["a/b/c", "a"], ["colours.onnx"]])
+def test_a_file_has_one_owner_and_is_hashed_once(bundle: Path, names: list[str]) -> None:
+    rewrite(bundle, {"files": [{"file": name, "bytes": 1, "sha256": "0" * 64} for name in names]})
+    with pytest.raises(NotABundle, match="twice"):
+        open_bundle(bundle)
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [{"shape": [1, 3, 8, 10**9]}, {"shape": [10**18, 10**18]}, {"shape": [1, 0]}, {"shape": [-1, 3]},
+     {"dtype": "O"}, {"dtype": ""}, {"dtype": "S5"}, {"dtype": "f4,f4"}],
+)  # fmt: skip
+def test_a_tensor_that_cannot_be(bundle: Path, tensor: dict[str, Any]) -> None:
+    raw = {"task": "raw", "preprocessing": None, "postprocessing": None}
+    rewrite(bundle, raw | {"inputs": [{"name": "photo", "shape": [1, 3, 8, 12]} | tensor]})
+    with pytest.raises(NotABundle, match="photo"):
+        runtime_py.load(bundle)
+
+
+def test_no_folder_s_name_makes_up_lines_of_the_listing(tmp_path: Path) -> None:
+    """One file whose path says what the listing of two files would."""
+    empty, line = hashlib.sha256(b"").hexdigest(), hashlib.sha256(b"A").hexdigest()
+    assert line < empty  # how the lines are sorted
+    place = tmp_path / f"a\n{empty}  x" / "b"
+    place.parent.mkdir()
+    place.write_bytes(b"A")
+    with pytest.raises(CorruptBundle, match="control characters"):
+        describe(tmp_path)
+
+
 def test_a_huge_manifest_is_not_read(bundle: Path) -> None:
     with (bundle / "manifest.json").open("ab") as file:
         file.truncate(9 * 2**20)

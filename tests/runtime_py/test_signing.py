@@ -56,8 +56,8 @@ def test_releases_count_up_and_never_down(bundle: Path, keys: tuple[Path, Path],
     sign(bundle, private_key(private))
     first = (bundle / SIGNATURE).read_bytes()
     assert sign(bundle, private_key(private)).release == 2
-    open_bundle(bundle, public)
-    open_bundle(bundle, public)
+    for _ in range(2):
+        runtime_py.load(bundle, "onnx", key=public).close()
     (bundle / SIGNATURE).write_bytes(first)
     with pytest.raises(RolledBack, match="has had release 2"):
         open_bundle(bundle, public)
@@ -73,7 +73,32 @@ def test_where_nothing_can_be_remembered_it_says_so(
     sign(bundle, private_key(keys[0]))
     monkeypatch.setenv("EDGE_SDK_STATE", "/proc/none")
     with pytest.warns(UserWarning, match="rollbacks go unnoticed"):
-        open_bundle(bundle, keys[1])
+        runtime_py.load(bundle, "onnx", key=keys[1]).close()
+
+
+def test_what_is_remembered_counts_where_nothing_can_be_written(
+    bundle: Path, keys: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sign(bundle, private_key(keys[0]), 7)
+    runtime_py.load(bundle, "onnx", key=keys[1]).close()
+    sign(bundle, private_key(keys[0]), 6)
+    monkeypatch.setattr("runtime_py.signing.locked", lambda path: (_ for _ in ()).throw(OSError(30, "read-only")))
+    with pytest.raises(RolledBack):
+        runtime_py.load(bundle, "onnx", key=keys[1])
+
+
+def test_a_new_release_that_was_cut_off_does_not_lock_the_old_one_out(
+    bundle: Path, keys: tuple[Path, Path], tmp_path: Path
+) -> None:
+    from tests.runtime_py.colours import make_bundle
+
+    new = make_bundle(tmp_path / "new.bundle", source_commit="2")
+    sign(bundle, private_key(keys[0]), 1)
+    sign(new, private_key(keys[0]), 2)
+    (new / "colours.onnx").write_bytes((new / "colours.onnx").read_bytes()[:-1])
+    with pytest.raises(SdkError, match="sha256"):
+        runtime_py.load(new, "onnx", key=keys[1])
+    runtime_py.load(bundle, "onnx", key=keys[1]).close()
 
 
 def test_an_unsigned_bundle(bundle: Path, keys: tuple[Path, Path]) -> None:
@@ -183,6 +208,16 @@ def test_other_keys_are_refused(line: str, tmp_path: Path) -> None:
         public_keys(tmp_path / "key")
 
 
-def test_a_release_below_1(bundle: Path, keys: tuple[Path, Path]) -> None:
-    with pytest.raises(SdkError, match="release 0"):
-        sign(bundle, private_key(keys[0]), release=0)
+@pytest.mark.parametrize("release", [-1, 0, 2**31, 2**63])
+def test_a_release_out_of_range(release: int, bundle: Path, keys: tuple[Path, Path]) -> None:
+    with pytest.raises(SdkError, match=f"release {release}"):
+        sign(bundle, private_key(keys[0]), release=release)
+
+
+def test_a_made_up_signature_does_not_use_up_the_releases(bundle: Path, keys: tuple[Path, Path]) -> None:
+    sign(bundle, private_key(keys[0]))
+    made_up = json.loads((bundle / SIGNATURE).read_text())
+    made_up["statement"]["release"] = 2**63 - 1
+    (bundle / SIGNATURE).write_text(json.dumps(made_up))
+    with pytest.raises(SdkError, match="--release"):
+        sign(bundle, private_key(keys[0]))

@@ -1,18 +1,21 @@
 """Versions on a device: what is refused, what is left for an older one, and power cuts at every step."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from runtime_py import Store, durable
+from runtime_py import Store, archive, durable
 from runtime_py import store as stores
-from runtime_py.archive import pack
+from runtime_py.archive import NoRoom, pack
 from runtime_py.bundle import open_bundle
 from runtime_py.errors import SdkError
 from runtime_py.store import FellBack, NoVersion, Version, VersionRefused
@@ -109,6 +112,15 @@ stores.Store(sys.argv[1]).load()
 """
 
 
+BEGINS = """
+import sys
+from runtime_py.store import Store
+Store(sys.argv[1])._begin()
+print(flush=True)
+sys.stdin.read()
+"""
+
+
 @pytest.mark.usefixtures("trusting")
 def test_two_processes_that_end_while_loading_are_enough(store: Store, tmp_path: Path) -> None:
     store.install(release(tmp_path, 1))
@@ -192,6 +204,129 @@ def test_with_a_key_nothing_else_gets_in_and_going_back_is_allowed(
     assert commit(signed) == "commit 1"
 
 
+@pytest.mark.usefixtures("trusting")
+@pytest.mark.parametrize("wrong", [{"target": "tflite"}, {"threads": 0}, {"key": "/none/maker.pub"}, {"of": "x"}])
+def test_a_mistake_of_the_caller_s_refuses_no_version(wrong: dict[str, object], store: Store, tmp_path: Path) -> None:
+    store.install(release(tmp_path, 1))
+    assert commit(store) == "commit 1"
+    store.install(release(tmp_path, 2))
+    for _ in range(3):
+        with pytest.raises((SdkError, TypeError)):
+            store.load(**wrong)
+    assert commit(store) == "commit 2"
+    assert not any(one.refused for one in store.versions)
+
+
+@pytest.mark.usefixtures("trusting")
+def test_ctrl_c_is_no_crash(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.install(release(tmp_path, 1))
+    assert commit(store) == "commit 1"
+    store.install(release(tmp_path, 2))
+    with monkeypatch.context() as patched:
+        patched.setattr(stores, "load", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        for _ in range(2):
+            with pytest.raises(KeyboardInterrupt):
+                store.load()
+    assert store.current is not None
+    assert store.current.tries == ()
+
+
+@pytest.mark.usefixtures("trusting")
+def test_processes_that_end_together_count_once(store: Store, tmp_path: Path) -> None:
+    store.install(release(tmp_path, 1))
+    assert commit(store) == "commit 1"
+    store.install(release(tmp_path, 2))
+    command = [sys.executable, "-c", BEGINS, str(store.folder)]
+    workers = []
+    for _ in range(3):
+        one = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment())
+        assert one.stdout is not None
+        one.stdout.readline()
+        workers.append(one)
+    for one in workers:
+        one.kill()
+        one.communicate(timeout=60)
+    assert commit(store) == "commit 2"
+
+
+@pytest.mark.usefixtures("trusting")
+def test_a_device_starts_from_a_disk_that_cannot_be_written(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    store.install(release(tmp_path, 1))
+    with monkeypatch.context() as patched:
+        patched.setattr(durable, "write", full)
+        with pytest.warns(UserWarning, match="uncounted"):
+            assert commit(store) == "commit 1"
+    monkeypatch.setattr(durable, "locked", full)
+    with pytest.warns(UserWarning, match="uncounted"):
+        assert commit(store) == "commit 1"
+
+
+@pytest.mark.usefixtures("trusting")
+def test_a_copy_that_fails_leaves_nothing(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.install(release(tmp_path, 1))
+    whole = shutil.copytree
+
+    def cut_off(source: Path, target: Path, **how: bool) -> None:
+        whole(source, target, **how)
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(stores.shutil, "copytree", cut_off)
+        with pytest.raises(NoRoom, match="No space left"):
+            store.install(release(tmp_path, 2))
+    assert [path.name for path in (store.folder / "versions").iterdir()] == [store.versions[0].name]
+    monkeypatch.setattr(archive, "SPARE_BYTES", 2**60)
+    with pytest.raises(NoRoom, match="MB are free"):
+        store.install(release(tmp_path, 3))
+
+
+def test_loading_does_not_wait_for_an_installation(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[str] = []
+
+    def proven(_: Path) -> str:
+        if store.versions:
+            thread = threading.Thread(target=lambda: found.append(commit(Store(store.folder))), daemon=True)
+            thread.start()
+            thread.join(60)
+        return ""
+
+    monkeypatch.setattr(stores, "_proven", proven)
+    store.install(release(tmp_path, 1))
+    store.install(release(tmp_path, 2))
+    assert found == ["commit 1"]
+
+
+@pytest.mark.usefixtures("trusting")
+def test_rollback_goes_back_and_never_forth(store: Store, tmp_path: Path) -> None:
+    for number in (1, 2, 3):
+        store.install(release(tmp_path, number))
+        assert commit(store) == f"commit {number}"
+    for number in (2, 1):
+        store.rollback()
+        assert commit(store) == f"commit {number}"
+    with pytest.raises(NoVersion, match="no older"):
+        store.rollback()
+
+
+@pytest.mark.usefixtures("trusting")
+def test_a_file_among_the_versions_is_swept_out(store: Store, tmp_path: Path) -> None:
+    store.install(release(tmp_path, 1))
+    (store.folder / "versions" / ".DS_Store").write_text("x")
+    (store.folder / "versions" / "link").symlink_to(tmp_path)
+    store.install(release(tmp_path, 2))
+    assert sorted(path.name for path in (store.folder / "versions").iterdir()) == sorted(
+        one.name for one in store.versions
+    )
+    assert tmp_path.exists()
+
+
 def environment() -> dict[str, str]:
     return os.environ | {"PYTHONPATH": str(Path(stores.__file__).parents[1])}
 
@@ -252,6 +387,47 @@ def test_a_power_cut_at_every_step_of_an_installation(
         assert not list(after.folder.glob(".state*"))
         count += 1
     assert count >= 12
+
+
+@pytest.mark.usefixtures("trusting")
+@pytest.mark.parametrize("signed", [False, True])
+def test_a_power_cut_at_every_step_of_installing_the_version_in_use_again(
+    signed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is the only one: at no moment may it be away. Signed, its signature is another one the second time."""
+    key, bundle = None, release(tmp_path, 1)
+    if signed:
+        pytest.importorskip("cryptography", reason="signatures are checked by cryptography")
+        from sdk.signing import new_keys, private_key, sign
+
+        monkeypatch.setenv("EDGE_SDK_STATE", str(tmp_path / "state"))
+        private, key = new_keys("maker", tmp_path)
+        sign(bundle, private_key(private), 1)
+    count = 0
+    while True:
+        store = Store(tmp_path / f"store{count}", key)
+        store.install(bundle)
+        assert commit(store) == "commit 1"
+        if signed:
+            monkeypatch.setattr("sdk.signing.datetime", Tomorrow)
+            sign(bundle, private_key(private), 1)
+        ended = killed_at(count, lambda store=store: store.install(bundle))
+        assert commit(Store(store.folder, key)) == "commit 1"
+        if ended == 0:
+            break
+        count += 1
+    assert count >= 6
+
+
+class Tomorrow(datetime):
+    """A clock that goes on by a day whenever it is asked."""
+
+    days = 0
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> "Tomorrow":
+        cls.days += 1
+        return cls(2030, 1, 1, tzinfo=tz) + timedelta(days=cls.days)
 
 
 @pytest.mark.usefixtures("trusting")

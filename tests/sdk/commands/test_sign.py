@@ -48,6 +48,13 @@ def test_a_locked_key(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     typed("sign", "x.bundle", "--key", "maker.key")
 
 
+@pytest.mark.parametrize("content", ["", "\n", "\nopen sesame"])
+def test_an_empty_passphrase_makes_no_unlocked_key(content: str, folder: Path) -> None:
+    (folder / "pass").write_text(content)
+    assert CliRunner().invoke(cli, ["keys", "new", "maker", "--passphrase-file", "pass"]).exit_code != 0
+    assert not list(folder.rglob("*.key"))
+
+
 @pytest.mark.parametrize("name", ["../evil", "a/b", ".hidden", "", "a b"])
 def test_names_that_would_surprise(name: str, folder: Path) -> None:
     assert CliRunner().invoke(cli, ["keys", "new", name]).exit_code != 0
