@@ -9,7 +9,6 @@ apart than SPREAD, where others used the processor, or where the board throttled
 """
 
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -123,7 +122,7 @@ def measure(job: Job) -> Any:
 
 def _row(job: Job, session: Any, load_ms: float, work: Path) -> Any:
     from runtime_py.engines import version_of
-    from runtime_py.host import probe
+    from runtime_py.host import peak_rss_mb, probe
     from runtime_py.manifest import ProfileRow
 
     meter, no_energy = meter_of(job)
@@ -287,12 +286,6 @@ def throttling() -> str:
     except ValueError:
         return ""
     return ", ".join(name for bit, name in THROTTLED.items() if bits >> bit & 1)
-
-
-def peak_rss_mb() -> float:
-    """Of this process, in 2**20 bytes."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def _celsius() -> str:

@@ -1,7 +1,6 @@
 """A bundle proven on the device it lies on: every byte, then the golden inputs, each runtime in its own process."""
 
 import json
-import resource
 import signal
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from runtime_py.cores import default_threads
 from runtime_py.engines import available, version_of
 from runtime_py.errors import SdkError
 from runtime_py.golden import GOLDEN, load_golden
-from runtime_py.host import probe
+from runtime_py.host import peak_rss_mb, probe
 from runtime_py.manifest import Artifact
 from runtime_py.proof import gate, prove
 from runtime_py.session import load
@@ -88,8 +87,11 @@ def prove_one(path: str, target: str, threads: str) -> None:
             times = _timed(session, next(iter(golden.inputs.values())))
     except SdkError as error:
         sys.exit(" ".join(str(error).split("\n")))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
-    proof = {"sqnr_db": min(one.sqnr_db for one in proofs), "p50_ms": times[len(times) // 2], "peak_rss_mb": peak}
+    proof = {
+        "sqnr_db": min(one.sqnr_db for one in proofs),
+        "p50_ms": times[len(times) // 2],
+        "peak_rss_mb": peak_rss_mb(),
+    }
     print(json.dumps({"proof": proof}))
 
 

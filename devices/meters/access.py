@@ -104,6 +104,9 @@ def follow(command: Sequence[str], on_line: Callable[[str], None], on_end: Calla
 
     def stop() -> str:
         code = process.poll()
+        if code is None and not thread.is_alive():  # its output has ended, and so does it in a moment
+            with suppress(subprocess.TimeoutExpired):
+                code = process.wait(PATIENCE_S)
         ended.set()
         _end(process)
         thread.join(PATIENCE_S)

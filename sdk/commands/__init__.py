@@ -26,7 +26,7 @@ COMMANDS: dict[str, Row] = {
     "train": Row("sdk.commands.train", "Train a network from a recipe; stops and goes on where it was."),
     "matrix": Row("sdk.commands.matrix", "Export every network to every target, and write the table."),
     "models": Row("sdk.commands.models", "List the networks that come with the SDK, and their weights."),
-    "devices": Row("sdk.commands.devices", "List the devices that are known, and say what one here is and lacks."),
+    "devices": Row("sdk.commands.devices", "List devices, and say what one is, has and lacks."),
     "targets": Row("sdk.commands.targets", "List the formats to export to, and what this machine can do."),
     "doctor": Row("sdk.commands.doctor", "Say what is installed, what is missing and how to get it."),
 }

@@ -1,10 +1,13 @@
 import os
 import platform
+import resource
+import subprocess
+import sys
 
 import psutil
 import pytest
 
-from runtime_py.host import cpu_from_cpuinfo, probe, ram_from_meminfo
+from runtime_py.host import cpu_from_cpuinfo, peak_rss_mb, probe, ram_from_meminfo
 
 X86 = """processor\t: 0
 vendor_id\t: GenuineIntel
@@ -60,3 +63,13 @@ def test_to_dict_is_text_for_the_manifest() -> None:
     plain = probe().to_dict()
     assert all(isinstance(value, str) and value for value in plain.values())
     assert plain["isa"].split() == list(probe().isa)
+
+
+def test_peak_memory_is_this_process_s_own_and_not_what_its_parent_had() -> None:
+    mine = bytearray(200 * 2**20)
+    mine[::4096] = b"x" * len(mine[::4096])
+    assert peak_rss_mb() > 200
+    code = "from runtime_py.host import peak_rss_mb; print(peak_rss_mb())"
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert float(child.stdout) < 100
+    assert peak_rss_mb() == pytest.approx(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, rel=0.2)
