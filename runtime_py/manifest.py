@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 import msgspec
 
-SCHEMA_VERSION = "1.3"
+SCHEMA_VERSION = "1.4"
 
 Task = Literal["classify", "detect", "decode_video", "raw"]
 Io = Literal["float32", "int8", "uint8"]
@@ -349,6 +349,56 @@ class Second(Record, frozen=True, kw_only=True):
     watts: float | None = None
 
 
+class Node(Record, frozen=True, kw_only=True):
+    """One operator of the network that was exported, in its order: what runtimes' operators are named after.
+
+    `module` is the submodule's path, `kind` one of `conv`, `depthwise`, `deconv`, `linear`, `product`, `add`,
+    `multiply`, `join`, `pool`, `resize`, `softmax`, `activation`, `norm`, `move` and `other`. `input` is the shape of
+    the first tensor that it reads, `weights` the elements of its weight; `kernel` and `stride` are those of windows.
+    """
+
+    module: str
+    kind: str
+    input: tuple[int, ...]
+    output: tuple[int, ...]
+    macs: int = 0
+    weights: int = 0
+    kernel: tuple[int, ...] = ()
+    stride: tuple[int, ...] = ()
+    groups: int = 1
+
+
+class OperatorRow(Record, frozen=True, kw_only=True):
+    """One operator as a runtime runs it: a network's operator with what was fused into it, or one of the runtime's own.
+
+    `ms` is the mean of the middle half of its runs. `node` is the place in the manifest's `network` of the operator
+    that it computes; of the runtime's own (a reordering, a padding) that of the next one, with `own` true. `gmacs_per_s`
+    is what it reached, `roof` the share of what the device could: the lower of its peak and of what its memory feeds.
+    """
+
+    name: str
+    kind: str
+    ms: float
+    node: int | None = None
+    module: str = ""
+    own: bool = False
+    macs: int = 0
+    gmacs_per_s: float | None = None
+    roof: float | None = None
+
+
+class Roofline(Record, frozen=True, kw_only=True):
+    """What a device could do at most with so many threads (Williams, Waterman and Patterson, 2009), as measured there.
+
+    Billions of multiply-accumulates a second: of float32 by numpy's matrix product, of int8 by a convolution of
+    LiteRT; billions of bytes a second that a copy reads and writes. None where there was nothing to measure it with.
+    """
+
+    float_gmacs_per_s: float | None = None
+    int8_gmacs_per_s: float | None = None
+    gbytes_per_s: float | None = None
+
+
 class EnergyRow(Record, frozen=True, kw_only=True):
     """Millijoules an inference, the median of the windows: all power counted (gross), and what is above idling (net).
 
@@ -384,14 +434,20 @@ class ProfileRow(Record, frozen=True, kw_only=True):
     kind: Literal["measured", "emulated"] = "measured"
     infer: Timing | None = None
     repeats_p50_ms: tuple[float, ...] = ()
+    samples_ms: tuple[tuple[float, ...], ...] = ()
+    """Every inference's time, by repeat, where they were asked for: a manifest does not keep them."""
     stages: dict[str, Timing] = {}
     sustained: tuple[Second, ...] = ()
     load_ms: float | None = None
     first_ms: float | None = None
     peak_rss_mb: float | None = None
+    file_bytes: int | None = None
     energy_mj: float | None = None
     """The gross one of `energy`."""
     energy: EnergyRow | None = None
+    operators: tuple[OperatorRow, ...] = ()
+    """In the order in which they run, measured apart, where they were asked for."""
+    roofline: Roofline | None = None
     valid: bool = False
     why: str = ""
     unmeasured: dict[str, str] = {}
@@ -438,6 +494,7 @@ class Manifest(Record, frozen=True, kw_only=True):
     failures: tuple[Failure, ...] = ()
     profiles: tuple[ProfileRow, ...] = ()
     quantization: Quantization | None = None
+    network: tuple[Node, ...] = ()
     files: tuple[File, ...] = ()
     parameters: int | None = None
     published: dict[str, float | str] = {}

@@ -143,6 +143,7 @@ def _prepare(source: Source, folder: Path, work: Path, model: Any) -> "tuple[Cap
 
     from sdk.capture import capture
     from sdk.golden import PHOTO, make_golden, save_golden
+    from sdk.nodes import nodes_of
     from sdk.programs import save_program
 
     captured = capture(source)
@@ -166,6 +167,7 @@ def _prepare(source: Source, folder: Path, work: Path, model: Any) -> "tuple[Cap
         postprocessing=postprocessing,
         labels=source.labels,
         parameters=captured.parameters,
+        network=nodes_of(captured.program),
         published=source.published or {},
         tool_versions=versions(),
         host=_host(),

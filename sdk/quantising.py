@@ -79,6 +79,8 @@ def quantise(
     Its inputs and outputs are what `io` says, and so are the samples and the manifest.
     """
     from sdk.golden import quantised_golden, save_golden
+    from sdk.nodes import nodes_of
+    from sdk.programs import load_program
     from sdk.quantize.running import run
 
     place, captured = work / "quantising", work / "float.pt2"
@@ -102,7 +104,8 @@ def quantise(
         progress.say(f"--io {io}: {told(manifest)}")
     save_golden(golden, folder / "golden.npz")
     (place / PROGRAM).rename(work / "program.pt2")
-    return golden, manifest
+    program = load_program(work / "program.pt2")  # layers that were split to keep their precision are two there
+    return golden, msgspec.structs.replace(manifest, network=nodes_of(program))
 
 
 def _with_edges(
