@@ -157,6 +157,11 @@ def _model(schedule: Schedule, facts: Facts) -> str:
         parts += _constants(network, index, layer)
     rows = [_layer_row(network, index, layer) for index, layer in enumerate(network.layers)]
     parts.append(f"static const mcu_layer layers[{len(rows)}] = {{\n" + "".join(rows) + "};\n")
+    names = [f'    "{layer.kind} {printable(layer.module)}",\n' for layer in network.layers]
+    parts.append(
+        f"#ifdef MCU_CLOCK\nuint64_t mcu_ticks[{len(rows)}];\nconst int mcu_layers = {len(rows)};\n"
+        f"const char *const mcu_names[{len(rows)}] = {{\n{''.join(names)}}};\n#endif\n"
+    )
     for number, one in enumerate(schedule.stages):
         parts += _stage(network, number, one)
     entries = [

@@ -8,9 +8,9 @@ from runtime_py.manifest import Artifact, Manifest
 
 
 class ExecuTorch:
-    """A loaded program; inputs and outputs go by the manifest's order."""
+    """A loaded program; inputs and outputs go by the manifest's order. With `profile` it notes each operator's time."""
 
-    def __init__(self, path: Path, manifest: Manifest, threads: int | None) -> None:
+    def __init__(self, path: Path, manifest: Manifest, threads: int | None, profile: bool = False) -> None:
         import torch
 
         # portable_lib, which wraps this one, takes seconds longer: it imports the whole exporter.
@@ -20,7 +20,7 @@ class ExecuTorch:
         if threads and threads != bindings._threadpool_get_thread_count():  # it says so at length
             bindings._unsafe_reset_threadpool(threads)
         try:
-            self._module = bindings._load_for_executorch(str(path))
+            self.module = bindings._load_for_executorch(str(path), enable_etdump=profile)
         except Exception as error:  # the bindings raise RuntimeError with a status code
             raise failed("ExecuTorch", path, error) from error
         self._path = path
@@ -30,14 +30,14 @@ class ExecuTorch:
     def run(self, inputs: dict[str, Any]) -> dict[str, Any]:
         """Outputs by the manifest's names."""
         try:
-            found = self._module.forward(tuple(self._from_numpy(inputs[name]) for name in self._inputs))
+            found = self.module.forward(tuple(self._from_numpy(inputs[name]) for name in self._inputs))
         except Exception as error:  # as above
             raise failed("ExecuTorch", self._path, error) from error
         return {name: tensor.numpy().copy() for name, tensor in zip(self._outputs, found, strict=True)}
 
     def close(self) -> None:
         """Free the program."""
-        del self._module
+        del self.module
 
 
 def load(path: Path, artifact: Artifact, manifest: Manifest, threads: int | None) -> Engine:

@@ -32,7 +32,7 @@ class CompiledC:
             raise EngineFailed(f"{path.name} says nothing about its input and output", hint="export the bundle again")
         self._given, self._gives, self._path = manifest.inputs[0], manifest.outputs[0], path
         self._in, self._out = facts.input, facts.output
-        library = _compiled(path, artifact.sha256)
+        library = compiled(path, artifact.sha256)
         try:
             self._call = ctypes.CDLL(str(library)).model_invoke_image
         except (OSError, AttributeError) as error:
@@ -72,8 +72,11 @@ def _rounded(values: npt.NDArray[Any], kind: Affine) -> npt.NDArray[np.int8]:
     return whole
 
 
-def _compiled(path: Path, sha256: str) -> Path:
-    """The library of an artifact, from the cache where it was compiled before. The arena is the caller's."""
+def compiled(path: Path, sha256: str) -> Path:
+    """The library of an artifact, from the cache where it was compiled before. The arena is the caller's.
+
+    Raises EngineFailed where there is no compiler, or it refused the sources.
+    """
     compiler = next(filter(None, map(shutil.which, ENGINES["mcu"].programs)), None)
     if compiler is None:
         raise EngineFailed("no C compiler was found", expected=", ".join(ENGINES["mcu"].programs))

@@ -8,20 +8,24 @@ from runtime_py.manifest import Artifact, Manifest
 
 
 class OpenVino:
-    """A compiled OpenVINO model and one inference request."""
+    """A compiled OpenVINO model and one inference request; with `profile` it times each operator."""
 
-    def __init__(self, path: Path, artifact: Artifact, manifest: Manifest, threads: int | None) -> None:
+    def __init__(
+        self, path: Path, artifact: Artifact, manifest: Manifest, threads: int | None, profile: bool = False
+    ) -> None:
         import openvino
 
         # Arm CPUs and some servers would otherwise compute fp32 networks in a half precision of their own choice.
         settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+        if profile:
+            settings["PERF_COUNT"] = "YES"
         if threads:
             settings["INFERENCE_NUM_THREADS"] = threads
         try:
             model = openvino.Core().compile_model(str(path / "model.xml"), "CPU", settings)
         except Exception as error:  # the runtime raises RuntimeError and more
             raise failed("OpenVINO", path, error) from error
-        self._request, self._path = model.create_infer_request(), path
+        self.request, self._path = model.create_infer_request(), path
         given = [[_name(port, index) for index, port in enumerate(side)] for side in (model.inputs, model.outputs)]
         inputs = own_names(artifact.inputs, given[0], manifest.inputs)
         outputs = own_names(artifact.outputs, given[1], manifest.outputs)
@@ -31,14 +35,14 @@ class OpenVino:
     def run(self, inputs: dict[str, Any]) -> dict[str, Any]:
         """Outputs by the manifest's names."""
         try:
-            self._request.infer({self._inputs[name]: array for name, array in inputs.items()}, share_inputs=True)
+            self.request.infer({self._inputs[name]: array for name, array in inputs.items()}, share_inputs=True)
         except Exception as error:  # as above
             raise failed("OpenVINO", self._path, error) from error
-        return {name: self._request.get_output_tensor(index).data.copy() for name, index in self._outputs.items()}
+        return {name: self.request.get_output_tensor(index).data.copy() for name, index in self._outputs.items()}
 
     def close(self) -> None:
         """Free the request."""
-        del self._request
+        del self.request
 
 
 def _name(port: Any, index: int) -> str:

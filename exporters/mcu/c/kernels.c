@@ -288,6 +288,9 @@ void mcu_run(const mcu_layer *layers, const mcu_stage *stages, int stage_count, 
              void *ctx, int8_t *output)
 {
     run r = {layers, NULL, NULL, arena, output, read, ctx, {0}};
+#ifdef MCU_CLOCK
+    uint64_t since = MCU_CLOCK();
+#endif
     for (const mcu_stage *stage = stages; stage < stages + stage_count; stage++) {
         const int last = stage->step_count - 1;
         for (int m = 0; m < stage->move_count; m++)
@@ -302,6 +305,11 @@ void mcu_run(const mcu_layer *layers, const mcu_stage *stages, int stage_count, 
                 while (!ready(&r, s))
                     s--;
                 make_row(&r, s);
+#ifdef MCU_CLOCK
+                const uint64_t now = MCU_CLOCK();
+                mcu_ticks[r.steps[s].layer] += now - since;
+                since = now;
+#endif
             }
         }
     }

@@ -70,6 +70,15 @@ typedef struct {
     uint8_t step_count, tile_count, move_count;
 } mcu_stage;
 
+/* With -DMCU_CLOCK=f, a function of yours that reads a clock (a cycle counter, say), each call adds what every layer
+ * took to mcu_ticks; model.c has the names and how many there are. */
+#ifdef MCU_CLOCK
+uint64_t MCU_CLOCK(void);
+extern uint64_t mcu_ticks[];
+extern const char *const mcu_names[];
+extern const int mcu_layers;
+#endif
+
 void mcu_run(const mcu_layer *layers, const mcu_stage *stages, int stage_count, int8_t *arena, mcu_read_fn read,
              void *ctx, int8_t *output);
 

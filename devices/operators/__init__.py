@@ -1,0 +1,78 @@
+"""How long each operator of an artifact takes in its own runtime, and which of the network's it is.
+
+One file a runtime: `timed(bundle, artifact, threads, inputs)` gives its operators in the order in which they run. Those
+that have a profile of their own are asked for it; LiteRT's file is cut into its operators, and a microcontroller's C is
+compiled with a clock. `matching` finds each one's place in the network.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from time import perf_counter
+from typing import Any, Protocol
+
+from runtime_py.bundle import Bundle
+from runtime_py.errors import SdkError
+from runtime_py.manifest import Artifact
+
+TIMERS: dict[str, str] = {
+    "tflite": "devices.operators.tflite",
+    "executorch": "devices.operators.executorch",
+    "openvino": "devices.operators.openvino",
+    "onnx": "devices.operators.onnx",
+    "mcu": "devices.operators.mcu",
+}
+LEAST_RUNS, MOST_RUNS, SECONDS = 10, 300, 2.0
+"""Of each operator, until so many and so much time, but never more."""
+
+
+class NotTimed(SdkError):
+    """A runtime that does not say, here, what its operators take."""
+
+    id = "operators-not-timed"
+
+
+@dataclass(frozen=True)
+class Timed:
+    """One operator by the runtime's own name and kind.
+
+    `weights` and `output` are elements of its weight and of its output, None where the runtime does not say.
+    """
+
+    name: str
+    kind: str
+    ms: float
+    weights: int | None = None
+    output: int | None = None
+
+
+class Timer(Protocol):
+    """What a file of this folder holds."""
+
+    def timed(self, bundle: Bundle, artifact: Artifact, threads: int, inputs: Mapping[str, Any]) -> list[Timed]:
+        """The operators in the order in which they run; raises NotTimed or EngineFailed."""
+
+
+def timer(target: str) -> Timer:
+    """What times the operators of `target`. Raises NotTimed."""
+    if target not in TIMERS:
+        raise NotTimed(f"{target} has no profile of its operators here", expected=", ".join(TIMERS))
+    found: Timer = import_module(TIMERS[target])
+    return found
+
+
+def repeated(call: Callable[[], Any], most: int = MOST_RUNS, seconds: float = SECONDS) -> int:
+    """Call until there are LEAST_RUNS and `seconds` have gone, or `most`; says how many there were."""
+    began, runs = perf_counter(), 0
+    while runs < most and (runs < LEAST_RUNS or perf_counter() - began < seconds):
+        call()
+        runs += 1
+    return runs
+
+
+def middle(samples: Sequence[float]) -> float:
+    """The mean of the middle half: what disturbed a run is left out, and clocks of whole microseconds average out."""
+    ordered = sorted(samples)
+    cut = len(ordered) // 4
+    kept = ordered[cut : len(ordered) - cut]
+    return sum(kept) / len(kept)

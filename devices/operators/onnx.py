@@ -1,0 +1,62 @@
+"""ONNX Runtime's operators, from its own profile: a JSON file of events in microseconds."""
+
+import json
+from collections.abc import Mapping, Sequence
+from math import prod
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from devices.operators import LEAST_RUNS, MOST_RUNS, Timed, middle, repeated
+from runtime_py.bundle import Bundle
+from runtime_py.engines.onnx import Onnx
+from runtime_py.manifest import Artifact
+
+EVENTS = 30_000
+"""Of a profile at most: each is some 800 bytes of JSON."""
+WARM_UP = 3
+WEIGHTS = {
+    "Conv": 1, "FusedConv": 1, "ConvTranspose": 1, "Gemm": 1, "FusedGemm": 1, "MatMul": 1, "FusedMatMul": 1,
+    "ConvInteger": 1, "MatMulInteger": 1, "MatMulIntegerToFloat": 1, "DynamicQuantizeMatMul": 1,
+    "QLinearConv": 3, "QGemm": 3, "QLinearMatMul": 3,
+}  # fmt: skip
+"""Which input is the weight."""
+LISTED = {"QLinearConv": 9}
+"""How many inputs are listed of one with a bias whose weights were not packed, and so left out."""
+
+
+def timed(bundle: Bundle, artifact: Artifact, threads: int, inputs: Mapping[str, Any]) -> list[Timed]:
+    """The operators after the runtime's own fusions, in the order in which they run."""
+    most = min(MOST_RUNS, max(LEAST_RUNS, EVENTS // (artifact.operators_total or 200)))
+    with TemporaryDirectory(prefix="edge-sdk-") as work:
+        engine = Onnx(bundle.path / artifact.file, artifact, bundle.manifest, threads, profile=f"{work}/operators")
+        repeated(lambda: engine.run(dict(inputs)), most + WARM_UP)
+        events = json.loads(Path(engine.session.end_profiling()).read_text(encoding="utf-8"))
+        engine.close()
+    return read(events)
+
+
+def read(events: Sequence[Mapping[str, Any]]) -> list[Timed]:
+    """The operators of a profile's events."""
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for event in events:
+        if event.get("cat") == "Node" and str(event["name"]).endswith("_kernel_time"):
+            found.setdefault(event["args"]["node_index"], []).append(event)
+    return [_timed(runs) for runs in found.values()]
+
+
+def _timed(runs: Sequence[Mapping[str, Any]]) -> Timed:
+    name, facts = str(runs[0]["name"]).removesuffix("_kernel_time"), runs[0]["args"]
+    kind, place = str(facts["op_name"]), WEIGHTS.get(str(facts["op_name"]))
+    given, made = facts.get("input_type_shape", []), _sizes(facts.get("output_type_shape", []))
+    kept = place is not None and len(given) == LISTED.get(kind, len(given))
+    warm = runs[WARM_UP:] if len(runs) > WARM_UP else runs
+    return Timed(
+        name, kind, middle([event["dur"] / 1e3 for event in warm]),
+        weights=_sizes(given)[place] if kept and place is not None and place < len(given) else None,
+        output=made[0] if made else None,
+    )  # fmt: skip
+
+
+def _sizes(shapes: Sequence[Mapping[str, Sequence[int]]]) -> list[int]:
+    return [prod(shape) for one in shapes for shape in one.values()]
