@@ -1,0 +1,66 @@
+"""Measured operators as a regression wants them: what an operator is in numbers, and what it took.
+
+After nn-Meter (Zhang et al., 2021, "nn-Meter: Towards Accurate Latency Prediction of Deep-Learning Model Inference on
+Diverse Edge Devices"): a network's latency is the sum of its kernels'. What a runtime fuses or adds it finds by its own
+rules on every device; here it is read from the measurements: each operator of the network has the time of what the
+runtime ran for it, none where it was fused into another.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import log, prod
+
+from runtime_py.manifest import Node, ProfileRow
+
+LAYERS = frozenset({"conv", "depthwise", "deconv", "linear", "product"})
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """An operator and what it took, in ms."""
+
+    node: Node
+    ms: float
+
+
+def family(node: Node) -> str:
+    """Operators that are predicted from one another: a kind, plain convolutions of one point apart."""
+    pointwise = node.kind == "conv" and prod(node.kernel) == 1
+    return "pointwise" if pointwise else node.kind
+
+
+def key(node: Node) -> tuple[object, ...]:
+    """Operators with the same key are the same work; the module does not matter."""
+    return (node.kind, node.input, node.output, node.kernel, node.stride, node.groups, node.weights)
+
+
+def numbers(node: Node) -> list[float]:
+    """What a regression is given: logarithms of sizes, and the window."""
+    given, made = node.input, node.output
+    places = prod(made[2:]) if len(made) > 2 else 1
+    sizes = (
+        node.macs, node.weights, prod(given), prod(made), places, given[1] if len(given) > 1 else 1,
+        made[1] if len(made) > 1 else 1, made[-1] if made else 1, prod(given) + node.weights + prod(made),
+    )  # fmt: skip
+    window = (prod(node.kernel), prod(node.stride), node.groups > 1, _padding(made, 16), _padding(made, 8))
+    return [*(log(1 + size) for size in sizes), *(float(one) for one in window)]
+
+
+def _padding(made: tuple[int, ...], block: int) -> float:
+    """By how much the channels grow where a kernel takes them by so many."""
+    channels = made[1] if len(made) > 1 else 1
+    return -(-channels // block) * block / max(1, channels)
+
+
+def kernels_of(network: Sequence[Node], row: ProfileRow) -> list[Kernel]:
+    """Every operator of the network with what the runtime spent on it. A layer that none of the runtime's operators was
+    matched with is left out: its time stands with another one."""
+    spent: dict[int, float] = {}
+    for one in row.operators:
+        if one.node is not None:
+            spent[one.node] = spent.get(one.node, 0.0) + one.ms
+    return [
+        Kernel(node, spent.get(place, 0.0))
+        for place, node in enumerate(network)
+        if place in spent or node.kind not in LAYERS
+    ]

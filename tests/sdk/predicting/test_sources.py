@@ -1,0 +1,86 @@
+"""Which measurements count for a device, and what is said where there are none."""
+
+from pathlib import Path
+
+import pytest
+
+from runtime_py.host import probe
+from sdk.predicting.answer import check, predict
+from sdk.predicting.sources import Cell, NoMeasurements, find
+from tests.sdk.bundles import make_tiny
+from tests.sdk.predicting.nets import CALL, network, row, time_of
+
+PI = "Raspberry Pi 5 Model B Rev 1.0"
+
+
+def make(folder: Path, seed: int, device: str = PI, **changes: object) -> Path:
+    nodes = network(seed)
+    profiles = () if not device else (row(nodes, device, **changes),)
+    return make_tiny(
+        folder / f"net{seed}.bundle", [("tflite", "fp32", 10, {})], model=f"net{seed}", network=nodes, profiles=profiles
+    )
+
+
+def test_boards_go_by_their_kind_and_processors_by_their_name(tmp_path: Path) -> None:
+    make(tmp_path, 1, "Raspberry Pi 5 Model B Rev 1.1")
+    make(tmp_path, 2, "Raspberry Pi 4 Model B Rev 1.4")
+    make(tmp_path, 3, probe().cpu)
+    assert [one.name for one in find([tmp_path], "rpi5").cells[Cell("tflite", "fp32", 1)]] == ["net1 3x8x12"]
+    assert [one.name for one in find([tmp_path], "rpi4").cells[Cell("tflite", "fp32", 1)]] == ["net2 3x8x12"]
+    assert [one.name for one in find([tmp_path], "local").cells[Cell("tflite", "fp32", 1)]] == ["net3 3x8x12"]
+    with pytest.raises(NoMeasurements, match="Raspberry Pi 4 Model B") as error:
+        find([tmp_path], "jetson_nano")
+    assert "sdk profile" in error.value.hint
+    with pytest.raises(NoMeasurements, match="many devices"):
+        find([tmp_path], "x86_vnni")
+
+
+def test_disturbed_and_emulated_rows_and_those_without_operators_do_not_count(tmp_path: Path) -> None:
+    make(tmp_path, 1, valid=False, why="others")
+    make(tmp_path, 2, kind="emulated")
+    make(tmp_path, 3, operators=())
+    with pytest.raises(NoMeasurements, match="1 disturbed row"):
+        find([tmp_path], "rpi5")
+
+
+def test_a_bundle_is_predicted_without_its_own_measurements(tmp_path: Path) -> None:
+    for seed in range(6):
+        make(tmp_path, seed)
+    own = make(tmp_path / "own", 7)
+    found = predict(own, "rpi5", [tmp_path, own])
+    (one,) = found.rows
+    truth = CALL * sum(map(time_of, network(7)))
+    assert one.measured_ms == pytest.approx(truth)
+    assert one.looked_up < 0.9
+    assert one.p50_ms == pytest.approx(truth, rel=0.2)
+    assert one.low_ms < one.p50_ms < one.high_ms
+    assert one.errors.networks == 6
+    assert found.to_dict()["rows"][0]["errors"]["p90"] == one.errors.p90
+
+
+def test_too_few_networks_predict_nothing(tmp_path: Path) -> None:
+    for seed in range(3):
+        make(tmp_path, seed)
+    own = make(tmp_path / "own", 7, device="")
+    with pytest.raises(NoMeasurements, match="3 other networks"):
+        predict(own, "rpi5", [tmp_path])
+    with pytest.raises(NoMeasurements, match="too few"):
+        check("rpi5", [tmp_path])
+
+
+def test_a_bundle_that_does_not_list_its_operators_is_refused(tmp_path: Path) -> None:
+    for seed in range(5):
+        make(tmp_path, seed)
+    old = make_tiny(tmp_path / "own" / "old.bundle", [("tflite", "fp32", 10, {})])
+    with pytest.raises(NoMeasurements, match="says nothing of its network") as error:
+        predict(old, "rpi5", [tmp_path])
+    assert error.value.hint == "export it again"
+
+
+def test_the_check_leaves_each_network_out(tmp_path: Path) -> None:
+    for seed in range(5):
+        make(tmp_path, seed)
+    (one,) = check("rpi5", [tmp_path])
+    assert sorted(row.name for row in one.rows) == [f"net{seed} 3x8x12" for seed in range(5)]
+    assert one.cell == Cell("tflite", "fp32", 1)
+    assert one.to_dict()["rows"][0]["error"] == one.rows[0].error
