@@ -13,6 +13,7 @@ from sdk.report.answers import Top5, side_by_side
 from sdk.report.devices import guides
 from sdk.report.microcontroller import STYLE as MICROCONTROLLER_STYLE
 from sdk.report.microcontroller import flash_of, on_board
+from sdk.report.operators import STYLE as OPERATORS_STYLE
 from sdk.report.plot import plot_sqnr
 from sdk.report.profiles import STYLE as PROFILES_STYLE
 from sdk.report.profiles import on_devices
@@ -68,6 +69,7 @@ def render(manifest: Manifest, photo: "Image | None", top5: Top5) -> str:
     sheets += [QUANTIZATION_STYLE] if context["quantised"] else []
     sheets += [MICROCONTROLLER_STYLE] if context["board"] else []
     sheets += [PROFILES_STYLE] if context["devices"] else []
+    sheets += [OPERATORS_STYLE] if any(device.layers for device in context["devices"]) else []
     style = Markup("".join(sheet.read_text(encoding="utf-8") for sheet in sheets))
     return environment.get_template("report.html.j2").render(
         style=style, photo=_data_uri(photo) if photo else "", **context

@@ -1,5 +1,6 @@
 """What the page says of measurements on devices: a table, bars of latency, and how it went on in a sustained run."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 from devices.profiling import front, throttled
 from runtime_py.manifest import ProfileRow
 from sdk.report.axis import Axis, round_axis
+from sdk.report.operators import Layers, layers_of
 
 STYLE = Path(__file__).parent / "profiles.css"
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 800, 220, 56, 790, 12, 190
@@ -29,15 +31,24 @@ class Measured:
 
 
 @dataclass(frozen=True)
+class Line:
+    """Something else that was seen each second, on a scale of its own: its points, and from what to what it goes."""
+
+    name: str
+    points: str
+    told: str
+    style: str
+
+
+@dataclass(frozen=True)
 class Curve:
-    """A sustained run: points of the median of each second, and of the temperature, with both axes."""
+    """A sustained run: points of the median of each second with its axes, and the board's state."""
 
     title: str
     points: str
-    hot: str
     ms: Axis
     at: Axis
-    celsius: Axis | None
+    others: tuple[Line, ...]
     said: str
 
 
@@ -52,6 +63,7 @@ class OnDevice:
     columns: tuple[str, ...]
     invalid: tuple[tuple[str, str], ...]
     curves: tuple[Curve, ...]
+    layers: Layers | None
 
 
 def on_devices(profiles: tuple[ProfileRow, ...], titles: dict[str, str]) -> tuple[OnDevice, ...]:
@@ -72,7 +84,11 @@ def _device(device: str, kind: str, rows: tuple[ProfileRow, ...], titles: dict[s
     columns = tuple(name for name, _ in made[0].cells if name in known)
     invalid = tuple((f"{one.title}, {_threads(one.row)}", one.row.why) for one in made if not one.row.valid)
     curves = tuple(_curve(one) for one in made if len(one.row.sustained) > 1)
-    return OnDevice(device, kind, max(row.created for row in rows), made, columns, invalid, curves)
+    one = [row.threads for row in rows if row.operators]
+    alike = [row for row in rows if row.operators and row.threads == min(one)]
+    named = [f"{titles.get(row.target, row.target)}, {row.precision}, {_threads(row)}" for row in alike]
+    layers = layers_of(alike, named)
+    return OnDevice(device, kind, max(row.created for row in rows), made, columns, invalid, curves, layers)
 
 
 def _measured(row: ProfileRow, title: str, on_front: bool, longest: float) -> Measured:
@@ -93,15 +109,29 @@ def _curve(one: Measured) -> Curve:
     seconds = one.row.sustained
     ms = round_axis(0.0, max(second.p50_ms for second in seconds), BOTTOM, TOP)
     at = round_axis(0.0, seconds[-1].at_s, LEFT, RIGHT, parts=8)
-    degrees = [second.celsius for second in seconds if second.celsius is not None]
-    celsius = round_axis(min(degrees), max(degrees), BOTTOM, TOP) if len(degrees) > 1 else None
-    hot = [] if celsius is None else [(at.place(s.at_s), celsius.place(s.celsius)) for s in seconds if s.celsius]
+    moments = [second.at_s for second in seconds]
+    others = (
+        _other("temperature", "°C", "hot", moments, [second.celsius for second in seconds], at),
+        _other("frequency", "MHz", "mhz", moments, [second.mhz for second in seconds], at),
+        _other("power", "W", "watts", moments, [second.watts for second in seconds], at),
+    )
     slower = throttled(one.row)
     said = "It kept its speed." if slower is None else f"From {slower[0]:.0f} s on {slower[1]:.2f} times as slow."
     title = f"{one.title}, {_threads(one.row)}"
-    return Curve(
-        title, _line([(at.place(s.at_s), ms.place(s.p50_ms)) for s in seconds]), _line(hot), ms, at, celsius, said
-    )
+    points = _line([(at.place(second.at_s), ms.place(second.p50_ms)) for second in seconds])
+    return Curve(title, points, ms, at, tuple(filter(None, others)), said)
+
+
+def _other(
+    name: str, unit: str, style: str, moments: list[float], values: Sequence[float | None], at: Axis
+) -> Line | None:  # fmt: skip
+    known = [(moment, value) for moment, value in zip(moments, values, strict=True) if value is not None]
+    if len(known) < 2:
+        return None
+    low, high = min(value for _, value in known), max(value for _, value in known)
+    axis = round_axis(low, high, BOTTOM, TOP)
+    points = _line([(at.place(moment), axis.place(value)) for moment, value in known])
+    return Line(name, points, f"{low:.4g} to {high:.4g} {unit}", style)
 
 
 def _line(points: list[tuple[float, float]]) -> str:
