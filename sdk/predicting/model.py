@@ -20,11 +20,13 @@ TREES = 100
 
 @dataclass(frozen=True)
 class Measured:
-    """One network on a device: its operators, and the p50 of a whole inference in ms."""
+    """One network on a device: its operators, and the p50 of a whole inference in ms. One of the bank is learned from,
+    and never counts where predictions are checked, as nobody runs it."""
 
     name: str
     kernels: tuple[Kernel, ...]
     p50_ms: float
+    of_bank: bool = False
 
 
 @dataclass(frozen=True)

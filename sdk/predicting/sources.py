@@ -13,6 +13,8 @@ from runtime_py.manifest import Manifest, ProfileRow
 from sdk.predicting.kernels import kernels_of
 from sdk.predicting.model import Measured
 
+BANK = "sdk.predicting.bank:"
+
 
 class NoMeasurements(SdkError):
     """A device of which too little was measured to predict anything."""
@@ -58,7 +60,9 @@ def find(paths: Sequence[Path], device: str) -> Found:
                 continue
             cell = Cell(row.target, row.precision, row.threads)
             kernels = tuple(kernels_of(manifest.network, row))
-            cells.setdefault(cell, {})[name_of(manifest)] = Measured(name_of(manifest), kernels, row.infer.p50_ms)
+            of_bank = manifest.source.startswith(BANK)
+            one = Measured(name_of(manifest), kernels, row.infer.p50_ms, of_bank)
+            cells.setdefault(cell, {})[one.name] = one
     if not cells:
         raise NoMeasurements(
             f"no operators were measured on {device!r}" + (f" ({disturbed} disturbed rows)" if disturbed else ""),

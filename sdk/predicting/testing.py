@@ -28,9 +28,10 @@ class Left:
 
 
 def leave_one_out(measured: Sequence[Measured]) -> tuple[Left, ...]:
-    """A row for each network, predicted by a model that never saw it in any form."""
+    """A row for each network that is not of the bank, predicted by a model that never saw it in any form; for each of
+    the bank's where there are no others."""
     found = []
-    for one in measured:
+    for one in [one for one in measured if not one.of_bank] or measured:
         others = [other for other in measured if other.name.split()[0] != one.name.split()[0]]
         if others:
             made = Model(others).predict([kernel.node for kernel in one.kernels])
