@@ -17,6 +17,8 @@ COMMANDS: dict[str, Row] = {
     "run": Row("sdk.commands.run", "Answer images with a bundle, in any of its runtimes."),
     "eval": Row("sdk.commands.eval", "Score every artifact on real data, beside PyTorch."),
     "profile": Row("sdk.commands.profile", "Measure how a bundle runs here: latency, stages, memory."),
+    "bench": Row("sdk.commands.bench", "Measure networks, targets and devices from one file."),
+    "results": Row("sdk.commands.results", "Show what bench measured, and compare two runs."),
     "predict": Row("sdk.commands.predict", "Say how fast a bundle would be on a board not at hand."),
     "plan": Row("sdk.commands.plan", "Say how a network would run on a microcontroller: RAM, flash, MACs."),
     "compare": Row("sdk.commands.compare", "Put two bundles side by side: size, accuracy, and what changed."),

@@ -1,0 +1,1 @@
+"""Networks, targets, precisions and devices from one file: measured, kept in a database, compared."""
