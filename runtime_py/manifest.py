@@ -352,13 +352,14 @@ class Second(Record, frozen=True, kw_only=True):
 class Node(Record, frozen=True, kw_only=True):
     """One operator of the network that was exported, in its order: what runtimes' operators are named after.
 
-    `module` is the submodule's path, `kind` one of `conv`, `depthwise`, `deconv`, `linear`, `product`, `add`,
+    `module` is the submodule's path, `operator` PyTorch's name of it (`silu`), `kind` one of `conv`, `depthwise`, `deconv`, `linear`, `product`, `add`,
     `multiply`, `join`, `pool`, `resize`, `softmax`, `activation`, `norm`, `move` and `other`. `input` is the shape of
     the first tensor that it reads, `weights` the elements of its weight; `kernel` and `stride` are those of windows.
     """
 
     module: str
     kind: str
+    operator: str = ""
     input: tuple[int, ...]
     output: tuple[int, ...]
     macs: int = 0

@@ -65,8 +65,8 @@ def _row(node: "Traced") -> Node:
     elif name in ("max_pool2d", "avg_pool2d"):
         kernel, stride = _numbers(node.args[1]), _numbers(node.args[2] if len(node.args) > 2 else ())
     return Node(
-        module=module_of(node), kind=kind, input=given, output=made, macs=macs, weights=weights, kernel=kernel,
-        stride=stride or kernel,
+        module=module_of(node), kind=kind, operator=name.rstrip("_"), input=given, output=made, macs=macs,
+        weights=weights, kernel=kernel, stride=stride or kernel,
     )  # fmt: skip
 
 
@@ -80,6 +80,7 @@ def _convolution(
     return Node(
         module=module_of(node),
         kind="deconv" if transposed else "depthwise" if depthwise else "conv",
+        operator=name,
         input=given,
         output=made,
         macs=prod(given if transposed else made) * prod(weight[1:]),

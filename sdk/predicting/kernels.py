@@ -17,30 +17,34 @@ LAYERS = frozenset({"conv", "depthwise", "deconv", "linear", "product"})
 
 @dataclass(frozen=True)
 class Kernel:
-    """An operator and what it took, in ms."""
+    """An operator, what it took in ms, and how many weights the whole network has: those of a small one are still in a
+    cache when it runs again."""
 
     node: Node
     ms: float
+    around: int = 0
 
 
 def family(node: Node) -> str:
-    """Operators that are predicted from one another: a kind, plain convolutions of one point apart."""
-    pointwise = node.kind == "conv" and prod(node.kernel) == 1
-    return "pointwise" if pointwise else node.kind
+    """Operators that are predicted from one another: layers of a kind, plain convolutions of one point apart; others by
+    their own name, as runtimes fuse one activation and not another."""
+    if node.kind in LAYERS:
+        return "pointwise" if node.kind == "conv" and prod(node.kernel) == 1 else node.kind
+    return f"{node.kind} {node.operator}"
 
 
 def key(node: Node) -> tuple[object, ...]:
     """Operators with the same key are the same work; the module does not matter."""
-    return (node.kind, node.input, node.output, node.kernel, node.stride, node.groups, node.weights)
+    return (family(node), node.input, node.output, node.kernel, node.stride, node.groups, node.weights)
 
 
-def numbers(node: Node) -> list[float]:
+def numbers(node: Node, around: int) -> list[float]:
     """What a regression is given: logarithms of sizes, and the window."""
     given, made = node.input, node.output
     places = prod(made[2:]) if len(made) > 2 else 1
     sizes = (
         node.macs, node.weights, prod(given), prod(made), places, given[1] if len(given) > 1 else 1,
-        made[1] if len(made) > 1 else 1, made[-1] if made else 1, prod(given) + node.weights + prod(made),
+        made[1] if len(made) > 1 else 1, made[-1] if made else 1, prod(given) + node.weights + prod(made), around,
     )  # fmt: skip
     window = (prod(node.kernel), prod(node.stride), node.groups > 1, _padding(made, 16), _padding(made, 8))
     return [*(log(1 + size) for size in sizes), *(float(one) for one in window)]
@@ -59,8 +63,14 @@ def kernels_of(network: Sequence[Node], row: ProfileRow) -> list[Kernel]:
     for one in row.operators:
         if one.node is not None:
             spent[one.node] = spent.get(one.node, 0.0) + one.ms
+    around = weights_of(network)
     return [
-        Kernel(node, spent.get(place, 0.0))
+        Kernel(node, spent.get(place, 0.0), around)
         for place, node in enumerate(network)
         if place in spent or node.kind not in LAYERS
     ]
+
+
+def weights_of(network: Sequence[Node]) -> int:
+    """Of all its operators."""
+    return sum(node.weights for node in network)

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 
 from runtime_py.manifest import Node
-from sdk.predicting.kernels import Kernel, family, key, numbers
+from sdk.predicting.kernels import Kernel, family, key, numbers, weights_of
 
 LEAST = 8
 """Operators of a family that trees need; with fewer, the fitted costs alone count."""
 FLOOR_MS = 1e-4
 TREES = 100
+SIZES = 9
+"""Of the numbers, those that come first: an operator's own sizes."""
 
 
 @dataclass(frozen=True)
@@ -62,9 +64,10 @@ class Model:
         for at, node in enumerate(network):
             if key(node) not in self._known and family(node) in self._families:
                 unknown[family(node)].append(at)
+        around = weights_of(network)
         for name, places in unknown.items():
             of_kind, nodes = self._families[name], [network[at] for at in places]
-            for at, ms, beyond in zip(places, of_kind.of(nodes), of_kind.outside(nodes), strict=True):
+            for at, ms, beyond in zip(places, of_kind.of(nodes, around), of_kind.outside(nodes), strict=True):
                 by_node[at] = ms
                 outside += ms if beyond else 0.0
         total = sum(by_node)
@@ -84,8 +87,8 @@ class _Family:
 
         self._fused = sum(one.ms <= FLOOR_MS for one in kernels) > len(kernels) / 2
         kept = [one for one in kernels if one.ms > FLOOR_MS] or list(kernels)
-        features = np.array([numbers(one.node) for one in kept])
-        self._low, self._high = features.min(axis=0), features.max(axis=0)
+        features = np.array([numbers(one.node, one.around) for one in kept])
+        self._low, self._high = features[:, :SIZES].min(axis=0), features[:, :SIZES].max(axis=0)
         work, ms = _work([one.node for one in kept]), np.array([max(one.ms, FLOOR_MS) for one in kept])
         self._costs, _ = nnls(work / ms[:, None], np.ones(len(ms)))
         self._trees: Any = None
@@ -95,18 +98,18 @@ class _Family:
             left = np.log(ms / np.maximum(work @ self._costs, FLOOR_MS))
             self._trees = ExtraTreesRegressor(TREES, min_samples_leaf=2, random_state=0).fit(features, left)
 
-    def of(self, nodes: Sequence[Node]) -> list[float]:
+    def of(self, nodes: Sequence[Node], around: int) -> list[float]:
         """ms of operators of this family; 0 where most of those that were measured are fused into others."""
         if self._fused:
             return [0.0] * len(nodes)
         found = np.maximum(_work(nodes) @ self._costs, FLOOR_MS)
         if self._trees is not None:
-            found = found * np.exp(self._trees.predict([numbers(node) for node in nodes]))
+            found = found * np.exp(self._trees.predict([numbers(node, around) for node in nodes]))
         return [float(ms) for ms in found]
 
     def outside(self, nodes: Sequence[Node]) -> list[bool]:
-        """Of each, whether one of its numbers is beyond all that was measured."""
-        found = np.array([numbers(node) for node in nodes])
+        """Of each, whether one of its own sizes is beyond all that was measured."""
+        found = np.array([numbers(node, 0)[:SIZES] for node in nodes])
         return [bool(one) for one in ((found < self._low - 1e-9) | (found > self._high + 1e-9)).any(axis=1)]
 
 
