@@ -60,6 +60,8 @@ class Session:
         self.why = why
         self._engine: Engine | None = engine
         self._turn = threading.Lock()
+        # compared on every call, right after a network has emptied the caches: so made once, and not from text
+        self._taken = {spec.name: (np.dtype(spec.dtype), spec.shape, spec) for spec in self.spec.inputs}
 
     def __call__(self, source: Any) -> Any:
         """Answer by the bundle's task: an image gives a Classification or Detections, a latent a Video.
@@ -177,20 +179,19 @@ class Session:
         return next(tensor for tensor in self.spec.inputs if tensor.name == name)
 
     def _checked(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        names = [spec.name for spec in self.spec.inputs]
-        if set(inputs) != set(names):
-            raise BadInput(f"inputs {sorted(inputs)}", expected=f"exactly {names}")
+        if inputs.keys() != self._taken.keys():
+            raise BadInput(f"inputs {sorted(inputs)}", expected=f"exactly {list(self._taken)}")
         ready = {}
-        for spec in self.spec.inputs:
-            array = inputs[spec.name]
-            if not isinstance(array, np.ndarray) or array.shape != spec.shape or array.dtype != spec.dtype:
+        for name, (dtype, shape, spec) in self._taken.items():
+            array = inputs[name]
+            if not isinstance(array, np.ndarray) or array.shape != shape or array.dtype != dtype:
                 found = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
                 raise BadInput(
                     f"input {spec.name!r} is {found}",
                     expected=f"{spec.dtype} {spec.shape}{f' ({spec.layout})' if spec.layout else ''}",
                     hint=f"numpy.asarray(values, {spec.dtype!r}).reshape({spec.shape})",
                 )
-            ready[spec.name] = np.ascontiguousarray(array)
+            ready[name] = array if array.flags.c_contiguous else np.ascontiguousarray(array)
         return ready
 
 
