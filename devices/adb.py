@@ -22,6 +22,10 @@ ANSWER_S = 30.0
 """For questions to the adb server; `adb connect` itself gives up after ten."""
 SHELL_V2 = "shell_v2"
 """The feature of a daemon that passes input on, keeps errors apart and says exit codes."""
+LONGEST_BYTES = 4000
+"""Of a script on adb's own line: an older daemon takes no message above 4096 bytes."""
+FROM_INPUT = 's=$(cat); exec sh -c "$s" </dev/null'
+"""Runs a longer script, which comes as input, and has an empty input itself as any other."""
 STATES: dict[str, tuple[type[DeviceFailed], str, str]] = {
     "unauthorized": (
         LoginRefused,
@@ -79,9 +83,12 @@ class Adb:
     def run(self, script: str, *, stdin: Iterator[bytes] | None = None, timeout: float = 600) -> Done:
         """Run it, and wait for its end. Raises ConnectionLost, or another DeviceFailed.
 
-        Before Android 7 errors stand among the output, and what takes input is a DeviceFailed.
+        Before Android 7 errors stand among the output, and what takes input, or is longer than LONGEST_BYTES, is a
+        DeviceFailed.
         """
         mark = _mark()
+        if stdin is None and len(coded(script, mark, False).encode()) > LONGEST_BYTES:
+            script, stdin = FROM_INPUT, iter([script.encode()])
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
             process = self._start(coded(script, mark, stdin is not None), stdin is not None, out, err)
             try:

@@ -30,6 +30,8 @@ OTHERS = 0.25
 """Of one core, that other processes may use."""
 WARM_UP_RUNS, WARM_UP_S = 10, 1.0
 JUMP_S = 0.5
+WATTS_S = 3.0
+"""Sensors give some ten values a second: fewer than so many seconds say little."""
 THERMAL = Path("/sys/class/thermal")
 CPU = Path("/sys/devices/system/cpu")
 THROTTLED = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
@@ -52,6 +54,8 @@ class Job(msgspec.Struct, frozen=True):
     idle_s: float = 30.0
     window_s: float = 10.0
     emulated: bool = False
+    keep_samples: bool = False
+    operators: bool = False
 
 
 @dataclass(frozen=True)
@@ -145,13 +149,17 @@ def _row(job: Job, session: Any, load_ms: float, work: Path) -> Any:
     measured = {
         name: timing(sampled(stage, job.stage_samples, 0.0, lambda share: None)) for name, stage in stages.items()
     }
-    seconds = sustained(call, job.sustain_s) if job.sustain_s else ()
+    seconds = sustained(call, job.sustain_s, meter) if job.sustain_s else ()
     energy = metered(job, meter, call) if meter is not None else None
+    peak_mb = peak_rss_mb()  # before a second copy of the network is loaded for its operators
+    operators, roof, untimed = operators_of(job, session) if job.operators else ((), None, "were not asked for")
     artifact, host = session.artifact, probe()
     why = invalid(parts, before, after, hot | cool)
     unmeasured = {"energy_mj": no_energy} if energy is None else {}
     if energy is not None and energy.gross_mj is None:
         unmeasured["energy_mj"] = energy.why
+    if untimed:
+        unmeasured["operators"] = untimed
     if not stages:
         unmeasured["stages"] = f"the task {session.spec.task!r} takes no image"
     return ProfileRow(
@@ -159,8 +167,10 @@ def _row(job: Job, session: Any, load_ms: float, work: Path) -> Any:
         kind="emulated" if job.emulated else "measured",
         infer=timing([value for part in parts for value in part]),
         repeats_p50_ms=tuple(percentile(sorted(part), 50) for part in parts),
-        stages=measured, sustained=seconds, load_ms=load_ms, first_ms=first_ms, peak_rss_mb=peak_rss_mb(),
-        energy=energy, energy_mj=energy.gross_mj if energy else None,
+        samples_ms=tuple(tuple(part) for part in parts) if job.keep_samples else (),
+        stages=measured, sustained=seconds, load_ms=load_ms, first_ms=first_ms, peak_rss_mb=peak_mb,
+        file_bytes=artifact.bytes,
+        energy=energy, energy_mj=energy.gross_mj if energy else None, operators=operators, roofline=roof,
         valid=not why, why="; ".join(why), unmeasured=unmeasured,
         conditions={**host.to_dict(), **hot, **cool, "runtime": version_of(job.target)},
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -201,21 +211,69 @@ def metered(job: Job, meter: Any, call: Callable[[], Any]) -> Any:
     )  # fmt: skip
 
 
-def sustained(call: Callable[[], Any], seconds: float) -> tuple[Any, ...]:
-    """A `Second` for each second of so many: what the board does when it is asked for all that it has."""
+def operators_of(job: Job, session: Any) -> tuple[tuple[Any, ...], Any, str]:
+    """The `OperatorRow`s of an artifact and the device's `Roofline`; or why there are none."""
+    from devices.operators import timer
+    from devices.operators.matching import rows
+    from devices.roofline import roofline
+    from runtime_py.bundle import open_bundle
+    from runtime_py.errors import SdkError
+
+    say(progress=0.99, doing="operators")
+    try:
+        timed = timer(job.target).timed(open_bundle(session.path), session.artifact, job.threads, _given(session))
+    except SdkError as error:
+        return (), None, str(error)
+    found = roofline(job.threads)
+    return rows(timed, session.spec.network, found), found, ""
+
+
+def _given(session: Any) -> dict[str, Any]:
+    """The first golden input by name."""
+    from runtime_py.golden import GOLDEN, load_golden
+
+    given: dict[str, Any] = next(iter(load_golden(session.path / GOLDEN, session.spec).inputs.values()))
+    return given
+
+
+def sustained(call: Callable[[], Any], seconds: float, meter: Any = None) -> tuple[Any, ...]:
+    """A `Second` for each second of so many: what the board does when it is asked for all that it has; with a meter
+    also the power, the mean of WATTS_S seconds."""
     from runtime_py.manifest import Second
 
     found: list[Second] = []
-    began = time.perf_counter()
-    while (at := time.perf_counter() - began) < seconds:
-        part = sampled(call, 1, 1.0, lambda share: None)
-        celsius, mhz = _celsius(), _mhz()
-        found.append(Second(
-            at_s=at, runs=len(part), p50_ms=percentile(sorted(part), 50),
-            celsius=float(celsius) if celsius else None, mhz=int(mhz) if mhz else None,
-        ))  # fmt: skip
-        say(progress=min(1.0, at / seconds), doing="sustained")
-    return tuple(found)
+    if meter is not None:
+        meter.start()
+    began = time.monotonic()
+    try:
+        while (at := time.monotonic() - began) < seconds:
+            part = sampled(call, 1, 1.0, lambda share: None)
+            celsius, mhz = _celsius(), _mhz()
+            found.append(Second(
+                at_s=at, runs=len(part), p50_ms=percentile(sorted(part), 50),
+                celsius=float(celsius) if celsius else None, mhz=int(mhz) if mhz else None,
+            ))  # fmt: skip
+            say(progress=min(1.0, at / seconds), doing="sustained")
+    finally:
+        samples = meter.stop() if meter is not None else None
+    if samples is None or samples.relative:  # a logger's own time, which idling before and after would align
+        return tuple(found)
+    return tuple(
+        msgspec.structs.replace(
+            one, watts=_watts(samples, began + max(0.0, one.at_s + 1 - WATTS_S), began + one.at_s + 1)
+        )
+        for one in found
+    )
+
+
+def _watts(samples: Any, start_s: float, end_s: float) -> float | None:
+    """The mean power; None where the meter was silent."""
+    from devices.meters.samples import WindowRefused, energy_j
+
+    try:
+        return float(energy_j(samples, start_s, end_s) / (end_s - start_s))
+    except WindowRefused:  # the curve has a gap there
+        return None
 
 
 def _calls(session: Any, work: Path) -> tuple[Callable[[], Any], dict[str, Callable[[], Any]]]:

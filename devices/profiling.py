@@ -15,6 +15,7 @@ import msgspec
 
 from devices.agent import Job
 from devices.device import Device
+from devices.following import followed
 from runtime_py.bundle import open_bundle
 from runtime_py.choice import AS_CODE
 from runtime_py.engines import ENGINES, available
@@ -30,6 +31,10 @@ METERED = {True: (5.0, 2.0), False: (30.0, 10.0)}
 THROTTLED = 1.1
 """Of the first half minute's median: above it for good, the board has throttled."""
 FIRST_S, STEADY_S = 30.0, 10.0
+
+NO_PYTHON_ON_PHONES = (
+    "; Android brings no Python: without one the runtimes' own benchmark programs are the way, which this does not run"
+)
 
 Report = Callable[[float, str], None]
 """The share of the work that is done, and what is being done."""
@@ -79,11 +84,11 @@ class There:
     def launch(self, job: Job) -> Iterator[bytes]:
         """The agent there, on the bundle of that name. It ends there when this is closed, or the way breaks."""
         own = msgspec.structs.replace(job, bundle=f"{self.folder}/{Path(job.bundle).resolve().name}")
-        yield from self.device.lines(self._script(f"-m devices.agent {quote(_text(own))}"))
+        yield from followed(self.device, self._script(f"-m devices.agent {quote(_text(own))}"))
 
     def _script(self, words: str) -> str:
         """By the Python of `sdk push`; where the device's own had all, it made none."""
-        return f'p={quote(self.python)}; [ -x "$p" ] || p=python3; "$p" {words}'
+        return f'p={quote(self.python)}; [ -e "$p" ] || p=python3; "$p" {words}'
 
     def why_not(self) -> dict[str, str | None]:
         """By target, why the device cannot run it; None where it can. Raises ProfileFailed where nothing was pushed."""
@@ -94,7 +99,8 @@ class There:
             said = done.err.strip().splitlines()
             raise ProfileFailed(
                 f"{self.device.name} has nothing to measure with: {said[-1] if said else 'no answer'}",
-                hint=f"sdk push BUNDLE {self.device.name}/FOLDER first, and name that folder here",
+                hint=f"sdk push BUNDLE {self.device.name}/FOLDER first, and name that folder here"
+                + (NO_PYTHON_ON_PHONES if self.device.name.startswith("adb:") else ""),
             ) from error
         return {name: row["why_not"] for name, row in rows.items()}
 
@@ -104,23 +110,32 @@ def profile(
     targets: Sequence[str] | None = None,
     threads: Sequence[int] = (1,),
     *,
+    precisions: Sequence[str] | None = None,
     quick: bool = False,
+    samples: int | None = None,
+    seconds: float | None = None,
     sustain_s: float = 0.0,
     meter: str = "",
     emulated: bool = False,
+    keep_samples: bool = False,
+    operators: bool = False,
     there: There | None = None,
     launch: Launch | None = None,
     report: Report = lambda share, doing: None,
 ) -> Profile:
-    """Measure each of `targets` (all that run there) with each number of threads, one after the other.
+    """Measure each of `targets` (all that run there) with each number of threads, one after the other; of `precisions`
+    alone, where some are named.
 
     On this machine, or `there`, where the bundle must have been pushed before. A target that fails, fails alone.
+    `samples` and `seconds` of a row, where they should differ from those of `quick` or the full protocol.
     Raises NotABundle, CorruptBundle, UnknownName, DeviceFailed, or ProfileFailed where there is nothing to measure.
     """
     launch = launch or (there.launch if there else locally)
     why_not = there.why_not() if there else {name: available(name) for name in ENGINES}
-    chosen = _chosen(open_bundle(bundle).manifest.artifacts, targets, why_not)
-    samples, seconds = QUICK if quick else FULL
+    artifacts = _of_precision(open_bundle(bundle).manifest.artifacts, precisions)
+    chosen = _chosen(artifacts, targets, why_not)
+    usual = QUICK if quick else FULL
+    samples, seconds = usual[0] if samples is None else samples, usual[1] if seconds is None else seconds
     idle_s, window_s = METERED[quick]
     jobs = [
         Job(
@@ -131,6 +146,8 @@ def profile(
             seconds,
             sustain_s=sustain_s,
             emulated=emulated,
+            keep_samples=keep_samples,
+            operators=operators,
             meter=meter,
             idle_s=idle_s,
             window_s=window_s,
@@ -142,13 +159,18 @@ def profile(
     for done, job in enumerate(jobs):
 
         def tell(share: float, doing: str, done: int = done, job: Job = job) -> None:
-            report((done + share) / len(jobs), f"{job.target}, {job.threads} threads: {doing}")
+            report((done + share) / len(jobs), f"{called(job.target, job.threads)}: {doing}")
 
         try:
             rows.append(_measured(launch, job, tell))
         except SdkError as error:
             failed.append(Failed(job.target, job.threads, error.to_dict()))
     return Profile(Path(bundle), tuple(rows), tuple(failed))
+
+
+def called(target: str, threads: int) -> str:
+    """A row in words: `tflite, 2 threads`."""
+    return f"{target}, {threads} thread{'s' * (threads > 1)}"
 
 
 def front(rows: Sequence[ProfileRow]) -> tuple[ProfileRow, ...]:
@@ -206,6 +228,14 @@ def locally(job: Job) -> Iterator[bytes]:
 
 def _text(job: Job) -> str:
     return msgspec.json.encode(job).decode()
+
+
+def _of_precision(artifacts: Sequence[Artifact], precisions: Sequence[str] | None) -> list[Artifact]:
+    there = sorted({artifact.precision for artifact in artifacts})
+    for name in precisions or ():
+        if name not in there:
+            raise unknown_name("precision of this bundle", name, there)
+    return [artifact for artifact in artifacts if not precisions or artifact.precision in precisions]
 
 
 def _chosen(

@@ -119,7 +119,9 @@ def _ina226(look: Look) -> Sensor:
 
 def _on_the_bus(look: Look, chip: str) -> Sensor:
     if _chip(look, chip):
-        return Sensor(chip, "ready", "the kernel's driver shows one")
+        why = "the kernel's driver holds one, and this meter reads the bus itself: it would be told that it is busy"
+        how = "echo BUS-ADDRESS (such as 1-0040) | sudo tee /sys/bus/i2c/drivers/ina2xx/unbind"
+        return Sensor(chip, "blocked", why, how)
     buses = look.exist("/dev/i2c-*")
     wire = f"wire an {chip.upper()} into the supply, and name its bus and address"
     if buses:

@@ -71,7 +71,11 @@ class Ssh:
         return f"ssh://{self._login}{f':{self.port}' if self.port else ''}"
 
     def command(self, script: str) -> list[str]:
-        """What runs a shell script there, whatever the user's own shell is."""
+        """What runs a shell script there, where the user's own shell quotes as POSIX says: sh, dash, bash, zsh, ksh.
+
+        With csh and tcsh it fails, which take no line break inside of quotes; and fish, whose quotes know escapes,
+        changes what holds a backslash. Log in as a user with another shell there: chsh -s /bin/sh.
+        """
         port = ["-p", str(self.port)] if self.port else []
         options = [word for option in (*self.options, *OWN_OPTIONS) for word in ("-o", option)]
         return ["ssh", "-T", *options, *port, "--", self._login, f"exec sh -c {quote(script)}"]

@@ -20,6 +20,7 @@ from devices import there
 from devices.device import ConnectionLost, Device, DeviceFailed, DeviceFull, Done
 from devices.files import plain, refused, send
 from devices.probing import OLDEST_PYTHON
+from devices.reaching import folder_there
 from devices.wheel import PROJECT, device_version, device_wheel
 from runtime_py.archive import unpacked
 from runtime_py.bundle import Bundle, check_files, open_bundle
@@ -53,6 +54,12 @@ class Occupied(DeviceFailed):
     """A place on a device that cannot be written, or where something else lies."""
 
     id = "device-place"
+
+
+class Busy(DeviceFailed):
+    """Another push is at work in the same folder of a device."""
+
+    id = "device-busy"
 
 
 class InstallFailed(DeviceFailed):
@@ -156,11 +163,11 @@ def push(
     progress, started = progress or Progress(), time.monotonic()
     name = Path(bundle).resolve().name.removesuffix(".zip")
     opened = _opened(bundle)
-    _check_name(name)
+    check_name(name)
     targets = _targets(opened)
     _check_extras(extras)
     progress.say(f"looking at {device.name}")
-    board = _looked(There(device, _folder(place), python), name)
+    board = _looked(There(device, folder_there(place), python), name)
     installed = _installed(board, name, targets, extras, wheels, progress)
     board = installed[0]
     pushed = board.path(f".{name}.{secrets.token_hex(4)}.pushing")
@@ -184,12 +191,6 @@ def push(
     )  # fmt: skip
 
 
-def _folder(place: str) -> str:
-    """Of an address: /~/ is the home, where every command begins."""
-    inside = place.removeprefix("/~").strip("/") if place.startswith("/~/") or place in ("", "/~") else None
-    return (inside or ".") if inside is not None else place.rstrip("/") or "/"
-
-
 def _opened(bundle: str | os.PathLike[str]) -> Bundle:
     folder = unpacked(bundle, older=True) if os.fspath(bundle).endswith(".zip") else Path(bundle)
     opened = open_bundle(folder, older=True)
@@ -197,7 +198,8 @@ def _opened(bundle: str | os.PathLike[str]) -> Bundle:
     return opened
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
+    """Raises DeviceFailed for a bundle's name that no device should have to store."""
     if not name.isprintable() or name.startswith(".") or len(name.encode()) > 200:
         given = f"the bundle's folder is called {name!r}"
         raise DeviceFailed(given, expected="up to 200 printable letters, the first no full stop", hint="rename it")
@@ -315,7 +317,7 @@ def _install(board: There, extras: Sequence[str], wheels: Path | None) -> None:
         "install", board.place, incoming, "online" if wheels is None else "offline", wanted, timeout_s=INSTALL_S
     )
     if "error" in found:
-        raise _why_not_installed(board, found["error"], extras, wheels)
+        raise _busy(board, found) or _why_not_installed(board, found["error"], extras, wheels)
 
 
 def _why_not_installed(board: There, said: str, extras: Sequence[str], wheels: Path | None) -> DeviceFailed:
@@ -385,7 +387,16 @@ def _proven(board: There, pushed: str, threads: int | None) -> dict[str, Any]:
 
 def _done(found: dict[str, Any], board: There) -> None:
     if "error" in found:
-        raise DeviceFailed(f"{board.device.name} could not put the bundle in place: {found['error']}")
+        raise _busy(board, found) or DeviceFailed(
+            f"{board.device.name} could not put the bundle in place: {found['error']}"
+        )
+
+
+def _busy(board: There, found: dict[str, Any]) -> Busy | None:
+    if "busy" not in found:
+        return None
+    hint = "wait for the other, then push again"
+    return Busy(f"{board.device.name}: {found['error']}", expected="one at a time", hint=hint)
 
 
 def _tidy(board: There, pushed: str) -> None:

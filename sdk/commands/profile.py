@@ -3,7 +3,7 @@
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,9 +14,11 @@ from sdk.console import print_json, print_table
 if TYPE_CHECKING:
     from devices.profiling import Profile, Report, There
     from runtime_py.manifest import EnergyRow, ProfileRow
+    from sdk.layers import Spent
 
 COLUMNS = ("target", "threads", "p50 ms", "p90 ms", "p99 ms", "decode", "prepare", "answer", "photo to answer",
-           "load ms", "first ms", "peak MB", "")  # fmt: skip
+           "load ms", "first ms", "peak MB", "file MB", "")  # fmt: skip
+SLOWEST = 10
 STAGES = ("decode", "preprocess", "postprocess", "end_to_end")
 
 
@@ -45,23 +47,31 @@ def _duration(_: click.Context, __: click.Parameter, value: str | None) -> float
 @click.option(
     "--threads", default="1", callback=_threads, help="How many, with commas between: 1,2,4.", show_default=True
 )
+@click.option("--precision", "-p", default="", help="Artifacts of these precisions alone, with commas between.")
 @click.option(
     "--device",
     "-d",
     default="local",
     show_default=True,
-    help="Where: local, or ssh://user@host/folder, to which sdk push has brought BUNDLE.",
+    help="Where: local, ssh://user@host/folder or adb:SERIAL/folder, to which sdk push has brought BUNDLE.",
 )
 @click.option("--emulated", is_flag=True, help="Mark the rows: the device is an emulator, whose times mean nothing.")
 @click.option("--ssh-option", "options", multiple=True, metavar="KEY=VALUE", help="As in ssh_config; may be repeated.")
 @click.option("--quick", is_flag=True, help="10 s and 128 samples a row, in place of 60 s and 1024.")
+@click.option("--samples", type=click.IntRange(min=5), help="At least so many a row, whatever --quick says.")
+@click.option("--seconds", type=click.FloatRange(min=0), help="At least so long a row, whatever --quick says.")
+@click.option("--governor", help="Set the device's governor meanwhile, such as performance, and put the old one back.")
 @click.option("--sustain", callback=_duration, help="Go on for so long, second by second: 90s, 10m.")
 @click.option("--meter", default="", help="Energy too: auto, a meter's name, or NAME:KEY=VALUE,... (docs/energy.md).")
+@click.option(
+    "--layers", is_flag=True, help="Time each operator too, by the network's modules, against the device's limits."
+)
 @click.option("--save", is_flag=True, help="Put the rows into the bundle's manifest and report.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
-    bundle: Path, target: str, threads: tuple[int, ...], device: str, emulated: bool, options: tuple[str, ...],
-    quick: bool, sustain: float, meter: str, save: bool, as_json: bool,
+    bundle: Path, target: str, threads: tuple[int, ...], precision: str, device: str, emulated: bool,
+    options: tuple[str, ...], quick: bool, samples: int | None, seconds: float | None, governor: str | None,
+    sustain: float, meter: str, layers: bool, save: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Measure how BUNDLE runs: latency, its stages, loading, and memory, each row in a process of its own.
 
@@ -72,9 +82,10 @@ def command(
     from sdk.profiles import save_profiles
 
     targets = None if target == "all" else target.split(",")
-    with _progress(as_json) as report:
+    with _governed(governor, device, options), _progress(as_json) as report:
         found = profile(
-            bundle, targets, threads, quick=quick, sustain_s=sustain, meter=meter, emulated=emulated,
+            bundle, targets, threads, precisions=precision.split(",") if precision else None, quick=quick,
+            samples=samples, seconds=seconds, sustain_s=sustain, meter=meter, emulated=emulated, operators=layers,
             there=_there(device, options), report=report,
         )  # fmt: skip
     was_signed = save_profiles(bundle, found.rows) if save and found.rows else False
@@ -82,6 +93,7 @@ def command(
         print_json(found.to_dict())
     else:
         _print(found)
+        _print_layers([row for row in found.rows if row.operators])
         if save and found.rows:
             click.echo(
                 f"\nsaved in {bundle}" + ("; sign it again: its signature was for the old one" if was_signed else "")
@@ -93,18 +105,28 @@ def _there(address: str, options: tuple[str, ...]) -> "There | None":
     """The device at an address, with the Python that sdk push made there; None for this machine."""
     from devices.device import DeviceFailed
     from devices.profiling import There
-    from devices.reaching import python_at, reach
-    from devices.ssh import parse
+    from devices.reaching import folder_there, python_at, reach_folder
 
-    device = reach(address, options)
+    device, folder = reach_folder(address, options)
     if address == "local":
         return None
     python = python_at(address)
     if not python:
         raise DeviceFailed(
-            f"{address!r} names no folder", expected="ssh://user@host/folder, where sdk push has brought the bundle"
-        )
-    return There(device, parse(address)[1].removeprefix("/~/").rstrip("/"), python)
+            f"{address!r} names no folder", hint="sdk push BUNDLE ADDRESS/folder brings the bundle there",
+            expected="ssh://user@host/folder or adb:SERIAL/folder, where sdk push has brought the bundle",
+        )  # fmt: skip
+    return There(device, folder_there(folder), python)
+
+
+def _governed(governor: str | None, address: str, options: tuple[str, ...]) -> "AbstractContextManager[None]":
+    """The device with that governor; or as it is, where none is asked for."""
+    from devices.governor import governed
+    from devices.reaching import reach
+
+    if governor is None:
+        return nullcontext()
+    return governed(reach(address, options), governor, lambda text: click.echo(text, err=True))
 
 
 @contextmanager
@@ -132,7 +154,7 @@ def _progress(quiet: bool) -> "Iterator[Report]":
 
 
 def _print(found: "Profile") -> None:
-    from devices.profiling import front, throttled
+    from devices.profiling import called, front, throttled
 
     if found.rows:
         best = front(found.rows)
@@ -140,20 +162,48 @@ def _print(found: "Profile") -> None:
         print_table(COLUMNS, [_cells(row, row in best) for row in found.rows], right=COLUMNS[1:-1])
     for row in found.rows:
         if not row.valid:
-            click.echo(f"\n{row.target}, {row.threads} threads, is no valid measurement: {row.why}")
+            click.echo(f"\n{called(row.target, row.threads)}, is no valid measurement: {row.why}")
         if row.sustained:
             slower, last = throttled(row), row.sustained[-1]
             said = f"from {slower[0]:.0f} s on {slower[1]:.2f} times as slow" if slower else "kept its speed"
-            click.echo(f"\n{row.target}, {row.threads} threads, over {last.at_s:.0f} s: {said}")
+            click.echo(f"\n{called(row.target, row.threads)}, over {last.at_s:.0f} s: {said}")
     for row in found.rows:
         if row.energy is not None:
-            click.echo(f"\n{row.target}, {row.threads} threads: {_energy(row.energy)}")
+            click.echo(f"\n{called(row.target, row.threads)}: {_energy(row.energy)}")
         elif not row.unmeasured.get("energy_mj", "").startswith("no meter"):
-            click.echo(f"\n{row.target}, {row.threads} threads, energy: {row.unmeasured['energy_mj']}")
+            click.echo(f"\n{called(row.target, row.threads)}, energy: {row.unmeasured['energy_mj']}")
     for one in found.failed:
-        click.echo(f"\n{one.target}, {one.threads} threads: {one.error['given']}", err=True)
+        click.echo(f"\n{called(one.target, one.threads)}: {one.error['given']}", err=True)
         if one.error.get("hint"):
             click.echo(f"try: {one.error['hint']}", err=True)
+
+
+def _print_layers(rows: "list[ProfileRow]") -> None:
+    """The slowest modules, a column for each row of the profile."""
+    from sdk.layers import side_by_side
+
+    if not rows:
+        return
+    titles = [f"{row.target}, {row.threads}" if row.threads > 1 else row.target for row in rows]
+    modules = sorted(side_by_side(rows), key=lambda module: -module.slowest_ms)[:SLOWEST]
+    click.echo(f"\nthe {len(modules)} slowest modules: ms, share of the network's time, billions of MACs a second\n")
+    told = [
+        (module.name, f"{module.macs / 1e6:.2f}" if module.macs else "", *(_spent(one) for one in module.spent))
+        for module in modules
+    ]
+    print_table(("module", "million MACs", *titles), told, right=("million MACs", *titles))
+    for title, row in zip(titles, rows, strict=True):
+        total = sum(one.ms for one in row.operators)
+        own = sum(one.ms for one in row.operators if one.own)
+        whole = f" of the {row.infer.p50_ms:.2f} ms of an inference" if row.infer else ""
+        click.echo(f"{title}: {total:.2f} ms in {len(row.operators)} operators{whole}; the runtime's own {own:.2f} ms")
+
+
+def _spent(one: "Spent | None") -> str:
+    if one is None:
+        return "–"
+    speed = "" if one.gmacs_per_s is None else f"{one.gmacs_per_s:6.1f}"
+    return f"{one.ms:.3f} {one.share:4.0%} {speed:>6}"
 
 
 def _energy(energy: "EnergyRow") -> str:
@@ -169,5 +219,6 @@ def _cells(row: "ProfileRow", best: bool) -> tuple[str, ...]:
     times = [f"{one.p50_ms:.2f}" if one else "–" for one in stages]
     own = ("–", "–", "–") if infer is None else (f"{infer.p50_ms:.2f}", f"{infer.p90_ms:.2f}", f"{infer.p99_ms:.2f}")
     rest = [f"{value:.0f}" if value is not None else "–" for value in (row.load_ms, row.first_ms, row.peak_rss_mb)]
+    rest += [f"{row.file_bytes / 1e6:.2f}" if row.file_bytes is not None else "–"]
     mark = ("*" if best else "") + ("" if row.valid else " invalid")
     return (row.target, f"{row.threads}", *own, *times, *rest, mark.strip())

@@ -80,6 +80,12 @@ def test_exit_codes_and_output(tmp_path: Path, reach: Reach, exit_codes: bool) -
         assert device.run("cat").code == 0, "a script without input has an empty one"
 
 
+def test_a_long_script_has_an_empty_input_too(tmp_path: Path, reach: Reach) -> None:
+    with FakePhone(tmp_path) as phone:
+        done = reach(phone).run(f"cat; echo '{'x' * 50_000}'; echo err >&2; exit 5")
+    assert (done.code, done.out, done.err) == (5, "x" * 50_000 + "\n", "err\n")
+
+
 def test_input_of_every_byte(tmp_path: Path, reach: Reach) -> None:
     data = bytes(range(256)) * 100
     with FakePhone(tmp_path) as phone:

@@ -1,5 +1,6 @@
 """The numbers of a run against numpy's, and what makes one invalid."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from devices import agent
 from devices.agent import Moment, invalid, percentile, sampled, timing
+from devices.meters.samples import Samples
 
 QUIET = Moment(0.0, 0.0, 100.0, 0.0), Moment(60.0, 60.0, 160.0, 60.0)
 
@@ -81,3 +83,34 @@ def test_temperature_and_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_percentile_of_one() -> None:
     assert percentile([3.0], 99) == 3.0
+
+
+class Rising:
+    """A meter of ten values a second, whose power rises by one watt a second from two on."""
+
+    began = 0.0
+
+    def start(self) -> None:
+        self.began = agent.time.monotonic()
+
+    def stop(self) -> Samples:
+        steps = int(10 * (agent.time.monotonic() - self.began)) + 20
+        times = [self.began + step / 10 for step in range(steps)]
+        return Samples(tuple(times), 0.1, watts=tuple(2 + time - self.began for time in times))
+
+
+def test_a_sustained_run_has_its_power_second_by_second() -> None:
+    found = agent.sustained(lambda: agent.time.sleep(0.01), 4.0, Rising())
+    assert len(found) == 4
+    for second in found:
+        end_s = second.at_s + 1
+        start_s = max(0.0, end_s - agent.WATTS_S)
+        assert second.watts == pytest.approx(2 + (start_s + end_s) / 2, rel=0.01)
+
+
+def test_a_logger_whose_clock_is_its_own_gives_a_sustained_run_no_power() -> None:
+    class Logger(Rising):
+        def stop(self) -> Samples:
+            return replace(super().stop(), relative=True)
+
+    assert [second.watts for second in agent.sustained(lambda: None, 1.0, Logger())] == [None]

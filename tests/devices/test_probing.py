@@ -86,6 +86,18 @@ def test_a_pi_4_has_no_sensor_and_an_older_runtime(tmp_path: Path) -> None:
     assert "no I²C bus is open" in {sensor.name: sensor.why for sensor in found.sensors}["ina219"]
 
 
+@pytest.mark.parametrize("chip", ["ina219", "ina226"])
+def test_a_chip_that_the_kernel_holds_cannot_be_read_beside_it(tmp_path: Path, chip: str) -> None:
+    board = boards.pi4(tmp_path)
+    board.file("/sys/class/hwmon/hwmon7/name", f"{chip}\n")
+    found = {sensor.name: sensor for sensor in probed(board).sensors}
+    assert found[chip].state == "blocked"
+    assert "kernel's driver" in found[chip].why
+    assert "unbind" in found[chip].how
+    other = "ina226" if chip == "ina219" else "ina219"
+    assert found[other].state == "external"
+
+
 def test_a_zero_2_without_python(tmp_path: Path) -> None:
     board = boards.zero2(tmp_path)
     board.file("/proc/meminfo", "MemTotal: 375000 kB\nMemAvailable: 150000 kB\n")

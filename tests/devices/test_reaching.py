@@ -6,7 +6,7 @@ from devices.adb import Adb
 from devices.device import DeviceFailed
 from devices.local import Local
 from devices.probing import probe_device
-from devices.reaching import python_at, reach
+from devices.reaching import folder_there, python_at, reach, reach_folder
 from devices.ssh import Ssh
 from tests.devices import boards
 
@@ -21,6 +21,15 @@ def test_every_way() -> None:
         assert isinstance(phone, Adb)
         assert phone.serial == "R58M123ABCD"
     assert reach("adb:192.168.1.20:5555").name == "adb:192.168.1.20:5555"
+    assert reach_folder("adb:192.168.1.20:5555/data/local/tmp") == (Adb("192.168.1.20:5555"), "/data/local/tmp")
+
+
+@pytest.mark.parametrize(
+    ("folder", "path"),
+    [("/srv/models/", "/srv/models"), ("/~/a b/", "a b"), ("/~", "."), ("/~/", "."), ("", "."), ("/", "/")],
+)
+def test_folders(folder: str, path: str) -> None:
+    assert folder_there(folder) == path
 
 
 @pytest.mark.parametrize(
@@ -62,6 +71,9 @@ def test_a_device_is_looked_at_however_it_is_reached(tmp_path: Path) -> None:
         ("ssh://pi@host", ""),
         ("local", ""),
         ("adb:X", ""),
+        ("adb:", ""),
+        ("adb:X/data/local/tmp/models/", "/data/local/tmp/models/.edge-sdk/bin/python"),
+        ("adb://192.168.1.20:5555/data/x", "/data/x/.edge-sdk/bin/python"),
     ],
 )
 def test_the_python_of_a_pushed_bundle(address: str, python: str) -> None:

@@ -1,5 +1,6 @@
 """`sdk push` to a throw-away ssh server that leads to this machine, with a home and programs of its own."""
 
+import inspect
 import json
 import os
 import shutil
@@ -26,7 +27,8 @@ from runtime_py.bundle import CorruptBundle, check_files, describe, open_bundle,
 from runtime_py.errors import UnknownName
 from runtime_py.manifest import File
 from sdk.cli import main
-from sdk.pushing import InstallFailed, NoPython, NothingToRun, Occupied, Pushed, push
+from sdk.pushing import Busy, InstallFailed, NoPython, NothingToRun, Occupied, Pushed, push
+from sdk.removing import remove
 from tests.devices.sshd import Server, missing, sshd
 from tests.runtime_py.colours import WEIGHT, make_bundle
 
@@ -436,3 +438,123 @@ def test_the_device_wheel(tmp_path: Path) -> None:
     assert (tmp_path / "x/runtime_py/session.py").is_file()
     assert (tmp_path / "x/devices/agent.py").is_file()
     assert len(list((tmp_path / "x").glob("*.dist-info/licenses/LICENSE"))) == 1
+
+
+def test_two_pushes_at_once_end_one_after_the_other(tmp_path: Path) -> None:
+    """Many processes put the same name in place at once: each ends well, and the last one's bundle is whole there."""
+    source, place = inspect.getsource(there), tmp_path / "device"
+    place.mkdir()
+    rounds = 8
+    for number in range(rounds):
+        (place / f"pushed{number}").mkdir()
+        (place / f"pushed{number}" / "manifest.json").write_text(str(number))
+    command = [own_python(), "-c", source, "switch", str(place)]
+    running = [
+        subprocess.Popen([*command, f"{place}/pushed{number}", "x.bundle"], stdout=subprocess.PIPE, text=True)
+        for number in range(rounds)
+    ]
+    assert [json.loads(one.communicate(timeout=120)[0]) for one in running] == [{}] * rounds
+    assert names(place) == ["x.bundle"]
+    assert (place / "x.bundle" / "manifest.json").read_text() in map(str, range(rounds))
+
+
+def test_one_that_waits_too_long_says_so(
+    server: Server, tmp_path: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python(tmp_path / "programs", f'exec {sys.executable} "$@"')
+    short = inspect.getsource(there).replace('"switch": 60.0, "remove": 60.0', '"switch": 0.2, "remove": 0.2')
+    assert short != inspect.getsource(there)
+    monkeypatch.setattr("sdk.pushing.inspect.getsource", lambda module: short)
+    (tmp_path / "device").mkdir()
+    with there.alone(str(tmp_path / "device"), 0.0):
+        with pytest.raises(Busy, match="another push is at work") as caught:
+            pushed(server, bundle, f"{tmp_path}/device")
+        assert "wait" in caught.value.hint
+        with pytest.raises(Busy, match="another push is at work"):
+            remove(bundle.name, device_of(server), f"{tmp_path}/device")
+    assert names(tmp_path / "device") == []
+
+
+def test_what_another_push_has_half_done_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / ".x.bundle.old").mkdir()
+    with there.alone(str(tmp_path), 0.0):
+        there.look(str(tmp_path), "x.bundle", [], stale_s=-1.0)
+        assert names(tmp_path) == [".x.bundle.old"]
+    there.look(str(tmp_path), "x.bundle", [], stale_s=-1.0)
+    assert names(tmp_path) == ["x.bundle"]
+
+
+def test_a_folder_that_was_made_anew_is_locked_anew(tmp_path: Path) -> None:
+    folder = tmp_path / "x"
+    folder.mkdir()
+    with there.alone(str(folder), 0.0):
+        folder.rmdir()
+        folder.mkdir()
+        with there.alone(str(folder), 0.0), pytest.raises(there.Busy), there.alone(str(folder), 0.2):
+            pass
+
+
+def test_what_was_pushed_is_removed_on_request(
+    server: Server, tmp_path: Path, bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """First one of two, then the last one, and with it the Python, the project and its agent."""
+    device = tmp_path / "device"
+    options = [word for option in server.options for word in ("--ssh-option", option)]
+    (tmp_path / "more").mkdir()
+    other = make_bundle(tmp_path / "more" / "other.bundle")
+    for one in (bundle, other):
+        assert pushed(server, one, f"{device}").in_place
+    (device / "diary").write_text("mine")
+    (device / f".{bundle.name}.0badcafe.pushing").mkdir()
+    assert list(device.glob(".edge-sdk/lib/*/site-packages/devices/agent.py"))
+    shutil.rmtree(bundle)  # it need not be here any more
+    out, _ = run(capsys, bundle, f"{server.address}{device}", *options, "--remove")
+    assert out.splitlines()[:3] == [
+        f"removed: {device}/{bundle.name}",
+        f"removed: {device}/.{bundle.name}.0badcafe.pushing",
+        f"kept: {device}/.edge-sdk, which other.bundle needs",
+    ]
+    assert names(device) == [".edge-sdk", "diary", "other.bundle"]
+    size = sum(path.lstat().st_size for path in device.rglob("*") if path.is_file() or path.is_symlink())
+    found = json.loads(run(capsys, other, f"{server.address}{device}", *options, "--remove", "--json")[0])
+    assert found["removed"] == [f"{device}/other.bundle", f"{device}/.edge-sdk"]
+    assert (found["kept"], found["others"]) == ([], [])
+    assert 0 < found["freed_bytes"] <= size
+    assert names(device) == ["diary"]
+    again, _ = run(capsys, other, f"{server.address}{device}", *options, "--remove")
+    assert again.startswith("nothing was there of other.bundle")
+    again, _ = run(capsys, other, f"{server.address}{tmp_path}/nowhere", *options, "--remove")
+    assert again.startswith("nothing was there of other.bundle")
+
+
+def test_a_removal_leaves_what_no_push_made(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "device" / "photos").mkdir(parents=True)
+    with pytest.raises(Occupied, match="is no bundle"):
+        remove("photos", device_of(server), f"{tmp_path}/device")
+    with pytest.raises(DeviceFailed, match="is called"):
+        remove("..", device_of(server), f"{tmp_path}/device")
+    assert names(tmp_path / "device") == ["photos"]
+
+
+def test_a_push_of_another_bundle_that_is_under_way_keeps_its_python(tmp_path: Path) -> None:
+    for name in ("x.bundle", ".other.bundle.0badcafe.pushing", ".edge-sdk"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "x.bundle" / "manifest.json").write_text("{}")
+    found = there.remove(str(tmp_path), "x.bundle")
+    assert (found["removed"], found["kept"]) == ([f"{tmp_path}/x.bundle"], [f"{tmp_path}/.edge-sdk"])
+    assert names(tmp_path) == [".edge-sdk", ".other.bundle.0badcafe.pushing"]
+
+
+def test_half_a_removal_is_no_bundle_any_more(tmp_path: Path) -> None:
+    """As after a power cut: what was being removed goes with the next push of it."""
+    for name in (".x.bundle" + there.GOING, there.HOME + there.GOING):
+        (tmp_path / name).mkdir()
+    there.look(str(tmp_path), "x.bundle", [], stale_s=-1.0)
+    assert names(tmp_path) == []
+
+
+def test_removal_takes_no_options_of_a_push(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, said = run(capsys, bundle, "ssh://host/x", "--remove", "--allow-failed", code=2)
+    assert "--remove takes" in said
+    _, said = run(capsys, bundle, "local", code=2)
+    assert "has the bundle already" in said

@@ -2,16 +2,22 @@
 
 import json
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
+from click.testing import CliRunner
 
-from devices.device import Device
+from devices.agent import Job
+from devices.device import ConnectionLost, Device
 from devices.files import fetch, send
+from devices.profiling import There
 from devices.ssh import parse
 from runtime_py.bundle import check_files, open_bundle
+from sdk.cli import cli
 from sdk.pushing import push
 from tests import emulated_pi
 from tests.devices.sshd import Server, missing, sshd
@@ -41,7 +47,7 @@ def board(server: Server, work: Path, name: str, packages: str) -> Device:
     return parse(server.address, server.options)[0]
 
 
-def test_a_board_with_runtimes_and_without_pip(listening: Server, tmp_path: Path) -> None:
+def test_a_board_with_runtimes_and_without_pip_is_profiled(listening: Server, tmp_path: Path) -> None:
     """Its Python has neither pip nor ensurepip, so that pip's own wheel is sent along."""
     device = board(listening, tmp_path / "work", "pi5", "/opt/site")
     bundle = make_bundle(tmp_path / "colours.bundle")
@@ -58,7 +64,58 @@ def test_a_board_with_runtimes_and_without_pip(listening: Server, tmp_path: Path
     assert not (tmp_path / "work" / "home" / ".local").exists()  # where pip would go, were it not told
     said = device.run("/work/models/.edge-sdk/bin/python -m runtime_py info --json").out
     assert json.loads(said)["host"]["arch"] == "aarch64"
-    assert push(bundle, device, "/work/models").installed == ""
+    profiled(listening, bundle)
+    nothing_is_left_running(device, bundle, tmp_path / "work")
+
+
+def profiled(server: Server, bundle: Path) -> None:
+    """One command measures there, and its row says that an emulator's times are no measurement."""
+    options = [word for option in server.options for word in ("--ssh-option", option)]
+    asked = ["profile", str(bundle), "--device", f"{server.address}/work/models", "--emulated", "--quick"]
+    few = ["--samples", "10", "--seconds", "1", "--save", "--json"]
+    found = CliRunner().invoke(cli, [*asked, *few, *options], catch_exceptions=False)
+    assert found.exit_code == 0, found.output
+    (row,) = json.loads(found.stdout)["rows"]
+    assert (row["target"], row["threads"], row["kind"]) == ("onnx", 1, "emulated")
+    assert row["device"] == BOARDS["pi5"].model
+    assert row["infer"]["samples"] >= 10
+    assert len(row["repeats_p50_ms"]) == 5
+    assert row["infer"]["min_ms"] <= row["infer"]["p50_ms"] <= row["infer"]["max_ms"]
+    assert row["load_ms"] > 0
+    assert row["peak_rss_mb"] > 0
+    assert row["energy_mj"] is None
+    opened = open_bundle(bundle)
+    check_files(opened, complete=True)
+    (saved,) = opened.manifest.profiles
+    assert (saved.kind, saved.device, saved.infer and saved.infer.p50_ms) == (
+        "emulated", row["device"], row["infer"]["p50_ms"],
+    )  # fmt: skip
+
+
+def nothing_is_left_running(device: Device, bundle: Path, work: Path) -> None:
+    """The connection is cut in the middle of a profile: every process of the board ends, emulator and all."""
+    there = There(device, "/work/models", "/work/models/.edge-sdk/bin/python")
+    before = set(psutil.Process().children())
+    running = there.launch(Job(str(bundle), "onnx", 1, samples=10**9, seconds=1e9, emulated=True))
+    while b"infer" not in next(running):
+        pass
+    assert of_board(work)
+    (ssh,) = [one for one in psutil.Process().children() if one not in before and one.name() == "ssh"]
+    ssh.kill()
+    with pytest.raises(ConnectionLost, match="runs on"):
+        list(running)
+    for _ in range(600):
+        if not of_board(work):
+            break
+        time.sleep(0.1)
+    assert of_board(work) == []
+
+
+def of_board(work: Path) -> list[str]:
+    """Command lines of what runs on the board: its emulator is told where /work lies, or runs its agent."""
+    lines = (" ".join(one.info["cmdline"] or ()) for one in psutil.process_iter(["cmdline", "name"])
+             if one.info["name"] != "ssh")  # fmt: skip
+    return [line for line in lines if f"{work}:/work" in line or "/work/models/colours.bundle" in line]
 
 
 def test_a_bare_board_without_a_network(listening: Server, tmp_path: Path) -> None:
