@@ -352,9 +352,10 @@ class Second(Record, frozen=True, kw_only=True):
 class Node(Record, frozen=True, kw_only=True):
     """One operator of the network that was exported, in its order: what runtimes' operators are named after.
 
-    `module` is the submodule's path, `operator` PyTorch's name of it (`silu`), `kind` one of `conv`, `depthwise`, `deconv`, `linear`, `product`, `add`,
-    `multiply`, `join`, `pool`, `resize`, `softmax`, `activation`, `norm`, `move` and `other`. `input` is the shape of
-    the first tensor that it reads, `weights` the elements of its weight; `kernel` and `stride` are those of windows.
+    `module` is the submodule's path, `operator` PyTorch's name of it (`silu`), `kind` one of `conv`, `depthwise`,
+    `deconv`, `linear`, `product`, `add`, `multiply`, `join`, `pool`, `resize`, `softmax`, `activation`, `norm`, `move`
+    and `other`. `input` is the shape of the first tensor that it reads, `weights` the elements of its weight; `kernel`
+    and `stride` are those of windows.
     """
 
     module: str
@@ -373,8 +374,9 @@ class OperatorRow(Record, frozen=True, kw_only=True):
     """One operator as a runtime runs it: a network's operator with what was fused into it, or one of the runtime's own.
 
     `ms` is the mean of the middle half of its runs. `node` is the place in the manifest's `network` of the operator
-    that it computes; of the runtime's own (a reordering, a padding) that of the next one, with `own` true. `gmacs_per_s`
-    is what it reached, `roof` the share of what the device could: the lower of its peak and of what its memory feeds.
+    that it computes; of the runtime's own (a reordering, a padding) that of the one it prepares, with `own` true.
+    `gmacs_per_s` is what it reached, `roof` the share of what the device could: the lower of its peak and of what its
+    memory feeds.
     """
 
     name: str

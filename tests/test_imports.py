@@ -26,6 +26,9 @@ AT_THE_TOP = {"runtime_py": frozenset({"numpy", "msgspec", "PIL"})}  # the rest 
 BY_FILE = {
     "runtime_py/engines/executorch.py": {"torch"},  # ExecuTorch's own bindings import torch
     "runtime_py/signing.py": {"cryptography"},
+    "devices/operators/tflite.py": {"ai_edge_litert", "flatbuffers"},  # which cuts files apart
+    "devices/operators/executorch.py": {"executorch"},  # its Inspector
+    "devices/roofline.py": {"ai_edge_litert"},
 }
 HEAVY = {"torch", "safetensors", "numpy", "PIL", "rich", "jinja2", "msgspec"} | RUNTIMES | CONVERTERS
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from devices.operators import TIMERS
 from exporters import TARGETS, get_target
 from exporters.base import Exporter
 from models_zoo import MODELS, get_spec
@@ -16,12 +17,13 @@ from runtime_py.errors import UnknownName
 from sdk.commands import COMMANDS
 
 ROOT = Path(__file__).parents[1]
-MARKS = {"exporters": "exporter", "runtime_py/engines": "load", "sdk/commands": "command"}
+MARKS = {"exporters": "exporter", "runtime_py/engines": "load", "sdk/commands": "command", "devices/operators": "timed"}
 """The name that every module of a table defines, and no other module of its folder."""
 TABLES = {
     "exporters": {row.module for row in TARGETS.values()},
     "runtime_py/engines": {row.module for row in ENGINES.values()},
     "sdk/commands": {row.module for row in COMMANDS.values()},
+    "devices/operators": set(TIMERS.values()),
 }
 
 

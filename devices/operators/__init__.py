@@ -24,6 +24,8 @@ TIMERS: dict[str, str] = {
 }
 LEAST_RUNS, MOST_RUNS, SECONDS = 10, 300, 2.0
 """Of each operator, until so many and so much time, but never more."""
+CUT_OFF_MS = 5e-4
+"""What a clock that rounds down to whole microseconds leaves out on average: to be added."""
 
 
 class NotTimed(SdkError):
@@ -36,7 +38,8 @@ class NotTimed(SdkError):
 class Timed:
     """One operator by the runtime's own name and kind.
 
-    `weights` and `output` are elements of its weight and of its output, None where the runtime does not say.
+    `weights` and `output` are elements of its weight and of its output, None where the runtime does not say;
+    `integers` is whether it multiplies them.
     """
 
     name: str
@@ -44,6 +47,7 @@ class Timed:
     ms: float
     weights: int | None = None
     output: int | None = None
+    integers: bool = False
 
 
 class Timer(Protocol):

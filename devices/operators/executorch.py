@@ -1,17 +1,20 @@
 """ExecuTorch's operators, XNNPACK's inside of its delegate too, from an ETDump by ExecuTorch's own Inspector."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from devices.operators import NotTimed, Timed, middle, repeated
+from devices.operators import CUT_OFF_MS, NotTimed, Timed, middle, repeated
 from runtime_py.bundle import Bundle
 from runtime_py.engines.executorch import ExecuTorch
 from runtime_py.manifest import Artifact
 
 METHOD, NATIVE = "Method::execute", "native_call_"
 WARM_UP = 3
+INTEGERS = re.compile(r"\(N\w*, Q")
+"""XNNPACK's own names give the layout and the type of what an operator reads: `(NHWC, QC8)`, `(NC, QD8, F32, QC8W)`."""
 
 
 def timed(bundle: Bundle, artifact: Artifact, threads: int, inputs: Mapping[str, Any]) -> list[Timed]:
@@ -37,11 +40,20 @@ def timed(bundle: Bundle, artifact: Artifact, threads: int, inputs: Mapping[str,
             events = block.events
     return [
         Timed(
-            event.name.removeprefix(NATIVE), _kind(event), middle(event.perf_data.raw[WARM_UP:] or event.perf_data.raw)
+            event.name.removeprefix(NATIVE),
+            _kind(event),
+            _ms(event),
+            integers=INTEGERS.search(event.name) is not None,
         )
         for event in events
         if event.perf_data is not None and (event.is_delegated_op or event.name.startswith(NATIVE))
     ]
+
+
+def _ms(event: Any) -> float:
+    """XNNPACK's clock has whole microseconds, rounded down; ExecuTorch's own has nanoseconds."""
+    found = middle(event.perf_data.raw[WARM_UP:] or event.perf_data.raw)
+    return found + CUT_OFF_MS if event.is_delegated_op else found
 
 
 def _kind(event: Any) -> str:

@@ -16,6 +16,7 @@ HEAVY = LAYERS | {"product"}
 KINDS: tuple[tuple[str, frozenset[str]], ...] = (
     (r"dwconv|^depthwise", frozenset({"depthwise"})),
     (r"deconv|convtranspose|transpose_conv|convolutionbackprop", frozenset({"deconv"})),
+    (r"igemm", frozenset({"conv"})),
     (r"fully.?connected|gemm|^pointwise", frozenset({"conv", "linear"})),
     (r"matmul|matrix.?mul|mha|attention", frozenset({"conv", "linear", "product"})),
     (r"conv(?!ert)", LAYERS),
@@ -26,9 +27,11 @@ KINDS: tuple[tuple[str, frozenset[str]], ...] = (
     (r"resize|interpolate|upsample|depthtospace|depth_to_space", frozenset({"resize"})),
     (r"softmax", frozenset({"softmax"})),
     (r"normalization|^mvn|^rms|batch_norm", frozenset({"norm"})),
-    (r"relu|sigmoid|swish|^clip|^clamp|^tanh|gelu|logistic|^table", frozenset({"activation"})),
+    (r"relu|sigmoid|swish|^clip|^clamp|^tanh|gelu|logistic|^table|unary", frozenset({"activation"})),
 )
 """Which of the manifest's kinds a runtime's kind may be; the first pattern that is found counts."""
+WINDOWLESS, WINDOWED = re.compile(r"^fully.?connected|^(fused|q)?gemm|^pointwise"), re.compile(r"igemm")
+"""Kinds of which a convolution is 1 x 1 with stride 1, and of which it hardly is."""
 
 
 def kinds_of(kind: str) -> frozenset[str]:
@@ -40,30 +43,59 @@ def matched(timed: Sequence[Timed], network: Sequence[Node]) -> list[int | None]
     """The place in the network of each operator, None of those that are the runtime's own.
 
     Layers are aligned in their order, by what their weights and outputs have in common (Needleman and Wunsch, 1970):
-    a runtime may have packed the weights, padded the channels or say no shapes at all. The others get the first free
-    one of that kind whose output has as many elements, or which is no layer and whose runtime does not say.
+    a runtime may have packed the weights, padded the channels or say no shapes at all. The others, and branches that
+    run in another order, get a free one of that kind whose output has as many elements, where the runtime says how
+    many: of several, one between the operators that run before and after.
     """
     found: list[int | None] = [None] * len(timed)
     layers = [at for at, one in enumerate(timed) if kinds_of(one.kind) & HEAVY]
     nodes = [at for at, node in enumerate(network) if node.kind in HEAVY]
-    for row, column in _aligned([[_alike(timed[i], network[j]) for j in nodes] for i in layers]):
+    for row, column in _aligned([_scores(timed[at], [network[node] for node in nodes]) for at in layers]):
         found[layers[row]] = nodes[column]
-    free = dict.fromkeys(at for at in range(len(network)) if at not in found)  # branches may run in another order
+    free = dict.fromkeys(at for at in range(len(network)) if at not in found)
     for at, one in enumerate(timed):
-        if found[at] is None and (place := _same(one, network, free)) is not None:
-            del free[place]
-            found[at] = place
+        fitting = [place for place in free if _fits(one, network[place])] if found[at] is None else []
+        if fitting:
+            before = next((place for place in reversed(found[:at]) if place is not None), -1)
+            after = next((place for place in found[at:] if place is not None), len(network))
+            nearest = min(fitting, key=lambda place: _distance(place, before, after, one, network[place]))
+            found[at] = nearest
+            del free[nearest]
     return found
+
+
+def _scores(one: Timed, nodes: Sequence[Node]) -> list[float]:
+    """How much speaks for each. An operator with the very numbers of one has not been packed or padded: it is none of
+    the others, or several wrong pairs would outdo a right one where branches run in another order."""
+    found = [_alike(one, node) for node in nodes]
+    told = (one.weights, one.output)
+    exact = [score > 0 and told == (node.weights, prod(node.output)) for score, node in zip(found, nodes, strict=True)]
+    return [score if same else 0.0 for score, same in zip(found, exact, strict=True)] if any(exact) else found
+
+
+def _fits(one: Timed, node: Node) -> bool:
+    alike = _alike(one, node) > 0 if node.kind in HEAVY else node.kind in kinds_of(one.kind)
+    return alike and one.output in (None, prod(node.output))
+
+
+def _distance(place: int, before: int, after: int, one: Timed, node: Node) -> tuple[bool, int, int]:
+    """To be made small: other weights, then not between both, then how far from where the operator runs."""
+    other = one.weights is not None and one.weights != node.weights
+    if before < place < after:
+        return other, 0, place
+    return (other, 1, after - place) if place < after else (other, 2, place)
 
 
 def _alike(one: Timed, node: Node) -> float:
     """How much speaks for an operator being a layer: 0 where it cannot be."""
-    kinds = kinds_of(one.kind)
-    if not (node.kind in kinds or (kinds & LAYERS and node.kind in LAYERS)):
+    kind, kinds = one.kind.lower(), kinds_of(one.kind)
+    window = max((*node.kernel, *node.stride), default=1) > 1
+    if not (node.kind in kinds or (kinds & LAYERS and node.kind in LAYERS)) or (window and WINDOWLESS.search(kind)):
         return 0.0
     weights = one.weights is not None and one.weights == node.weights
     named = 4 * (one.name == node.module)  # a microcontroller's layers keep their names
-    return 0.5 + 3 * weights + 2 * (one.output == prod(node.output)) + (node.kind in kinds) + named
+    likely = node.kind in kinds and (window or not WINDOWED.search(kind))
+    return 0.5 + 3 * weights + 2 * (one.output == prod(node.output)) + likely + named
 
 
 def _aligned(scores: Sequence[Sequence[float]]) -> list[tuple[int, int]]:
@@ -86,23 +118,13 @@ def _aligned(scores: Sequence[Sequence[float]]) -> list[tuple[int, int]]:
     return found
 
 
-def _same(one: Timed, network: Sequence[Node], free: Mapping[int, None]) -> int | None:
-    for at in (at for at in free if network[at].kind in kinds_of(one.kind)):
-        node = network[at]
-        if one.output == prod(node.output) or (one.output is None and node.kind not in HEAVY):
-            return at
-    return None
-
-
-def rows(
-    timed: Sequence[Timed], network: Sequence[Node], roofline: Roofline | None = None, integers: bool = False
-) -> tuple[OperatorRow, ...]:
+def rows(timed: Sequence[Timed], network: Sequence[Node], roofline: Roofline | None = None) -> tuple[OperatorRow, ...]:
     """The operators with their places in the network, what they reached, and how near that is to what was possible."""
     places = matched(timed, network)
     near = _near(timed, places)
     macs = _macs(places, network)
     return tuple(
-        _row(one, place, beside, network, macs, roofline, integers)
+        _row(one, place, beside, network, macs, roofline)
         for one, place, beside in zip(timed, places, near, strict=True)
     )
 
@@ -140,12 +162,11 @@ def _row(
     network: Sequence[Node],
     all_macs: Mapping[int, int],
     roofline: Roofline | None,
-    integers: bool,
 ) -> OperatorRow:
     node = network[place] if place is not None else None
     macs = all_macs[place] if place is not None else 0
     speed = macs / one.ms / 1e6 if macs and one.ms > 0 else None
-    most = ceiling(node, roofline, integers) if node is not None and roofline is not None else None
+    most = ceiling(node, roofline, one.integers) if node is not None and roofline is not None else None
     return OperatorRow(
         name=one.name, kind=one.kind, ms=one.ms, node=near, module=network[near].module if near is not None else "",
         own=place is None, macs=macs, gmacs_per_s=speed, roof=speed / most if speed and most else None,

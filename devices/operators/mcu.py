@@ -48,7 +48,10 @@ def timed(bundle: Bundle, artifact: Artifact, threads: int, inputs: Mapping[str,
         ctypes.memset(ticks, 0, ctypes.sizeof(ticks))
         runs = repeated(lambda: call(pixels.ctypes.data, answer.ctypes.data, arena.ctypes.data))
         found = zip([name.decode() for name in names if name], list(ticks), strict=True)
-        return [Timed(name.partition(" ")[2], name.partition(" ")[0], spent / 1e6 / runs) for name, spent in found]
+        return [
+            Timed(name.partition(" ")[2], name.partition(" ")[0], spent / 1e6 / runs, integers=True)
+            for name, spent in found
+        ]
 
 
 def _compiled(path: Path, work: Path) -> Path:

@@ -1,4 +1,4 @@
-"""ONNX Runtime's operators, from its own profile: a JSON file of events in microseconds."""
+"""ONNX Runtime's operators, from its own profile: a JSON file of events in whole microseconds, rounded down."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from devices.operators import LEAST_RUNS, MOST_RUNS, Timed, middle, repeated
+from devices.operators import CUT_OFF_MS, LEAST_RUNS, MOST_RUNS, Timed, middle, repeated
 from runtime_py.bundle import Bundle
 from runtime_py.engines.onnx import Onnx
 from runtime_py.manifest import Artifact
@@ -20,9 +20,7 @@ WEIGHTS = {
     "ConvInteger": 1, "MatMulInteger": 1, "MatMulIntegerToFloat": 1, "DynamicQuantizeMatMul": 1,
     "QLinearConv": 3, "QGemm": 3, "QLinearMatMul": 3,
 }  # fmt: skip
-"""Which input is the weight."""
-LISTED = {"QLinearConv": 9}
-"""How many inputs are listed of one with a bias whose weights were not packed, and so left out."""
+"""Which input is the weight, where it is listed: one that was packed is left out, and the bias moves up."""
 
 
 def timed(bundle: Bundle, artifact: Artifact, threads: int, inputs: Mapping[str, Any]) -> list[Timed]:
@@ -47,16 +45,22 @@ def read(events: Sequence[Mapping[str, Any]]) -> list[Timed]:
 
 def _timed(runs: Sequence[Mapping[str, Any]]) -> Timed:
     name, facts = str(runs[0]["name"]).removesuffix("_kernel_time"), runs[0]["args"]
-    kind, place = str(facts["op_name"]), WEIGHTS.get(str(facts["op_name"]))
-    given, made = facts.get("input_type_shape", []), _sizes(facts.get("output_type_shape", []))
-    kept = place is not None and len(given) == LISTED.get(kind, len(given))
+    kind, made = str(facts["op_name"]), _shapes(facts.get("output_type_shape", []))
     warm = runs[WARM_UP:] if len(runs) > WARM_UP else runs
     return Timed(
-        name, kind, middle([event["dur"] / 1e3 for event in warm]),
-        weights=_sizes(given)[place] if kept and place is not None and place < len(given) else None,
-        output=made[0] if made else None,
+        name, kind, middle([event["dur"] / 1e3 for event in warm]) + CUT_OFF_MS,
+        weights=_weights(kind, _shapes(facts.get("input_type_shape", []))),
+        output=prod(made[0]) if made else None,
+        integers=kind.startswith("Q") or "Integer" in kind or kind.startswith("DynamicQuantize"),
     )  # fmt: skip
 
 
-def _sizes(shapes: Sequence[Mapping[str, Sequence[int]]]) -> list[int]:
-    return [prod(shape) for one in shapes for shape in one.values()]
+def _weights(kind: str, given: Sequence[Sequence[int]]) -> int | None:
+    place = WEIGHTS.get(kind)
+    if place is None or place >= len(given) or len(given[place]) < 2:  # a bias, or a scale
+        return None
+    return prod(given[place])
+
+
+def _shapes(listed: Sequence[Mapping[str, Sequence[int]]]) -> list[Sequence[int]]:
+    return [shape for one in listed for shape in one.values()]

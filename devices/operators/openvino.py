@@ -1,34 +1,37 @@
 """OpenVINO's operators, from its performance counters and the graph that it runs."""
 
 from collections.abc import Mapping
+from functools import partial
 from math import prod
 from statistics import median
 from typing import Any
 
-from devices.operators import MOST_RUNS, SECONDS, Timed, repeated
+from devices.operators import CUT_OFF_MS, MOST_RUNS, SECONDS, Timed, repeated
 from runtime_py.bundle import Bundle
 from runtime_py.engines.openvino import OpenVino
 from runtime_py.manifest import Artifact
 
 WEIGHTED = frozenset({"Convolution", "GroupConvolution", "Deconvolution", "FullyConnected", "MatMul"})
-
-
-BATCHES = 5
-"""Networks that are compiled anew: the counters' means cannot be started again, and one disturbed run spoils a mean."""
+BATCHES, WARM_UP = 5, 3
+"""Networks that are compiled anew, as one disturbed run spoils a mean, and the runs of each that count for nothing: the
+first one prepares weights and code."""
 
 
 def timed(bundle: Bundle, artifact: Artifact, threads: int, inputs: Mapping[str, Any]) -> list[Timed]:
     """The operators after the plugin's own fusions, in the order in which they run.
 
-    Each counter holds the mean of its batch's runs in whole microseconds, rounded down: half of one is added to the
-    median of the batches.
+    Each counter holds the mean of all runs so far in whole microseconds, rounded down: the warm-up is taken out of it
+    again. The median of the batches counts.
     """
     batches: list[dict[str, float]] = []
     for _ in range(BATCHES):
         engine = OpenVino(bundle.path / artifact.file, artifact, bundle.manifest, threads, profile=True)
-        repeated(lambda engine=engine: engine.run(dict(inputs)), MOST_RUNS // BATCHES, SECONDS / BATCHES)  # type: ignore[misc]
-        rows = [row for row in engine.request.get_profiling_info() if row.status.name == "EXECUTED"]
-        batches.append({row.node_name: 1e3 * row.real_time.total_seconds() for row in rows})
+        run = partial(engine.run, dict(inputs))
+        warm = repeated(run, WARM_UP)
+        before = _means(engine)
+        all_runs = warm + repeated(run, MOST_RUNS // BATCHES, SECONDS / BATCHES)
+        batches.append({name: _later(before.get(name, 0.0), warm, ms, all_runs) for name, ms in _means(engine).items()})
+        rows = _executed(engine)
         graph = {
             node.get_friendly_name(): node for node in engine.request.get_compiled_model().get_runtime_model().get_ops()
         }
@@ -36,13 +39,28 @@ def timed(bundle: Bundle, artifact: Artifact, threads: int, inputs: Mapping[str,
     found = []
     for row in rows:
         ms, node = median(batch.get(row.node_name, 0.0) for batch in batches), graph.get(row.node_name)
-        if ms > 0:
+        if ms >= 2 * CUT_OFF_MS or row.node_type in WEIGHTED:  # a small layer may take less than a whole one
             found.append(Timed(
-                row.node_name, row.node_type, ms + 5e-4,
+                row.node_name, row.node_type, max(ms, CUT_OFF_MS),
                 weights=_weights(node) if row.node_type in WEIGHTED and node is not None else None,
                 output=prod(node.get_output_shape(0)) if node is not None and _static(node) else None,
+                integers=row.exec_type.lower().endswith(("i8", "u8")),
             ))  # fmt: skip
     return found
+
+
+def _executed(engine: OpenVino) -> list[Any]:
+    return [row for row in engine.request.get_profiling_info() if row.status.name == "EXECUTED"]
+
+
+def _means(engine: OpenVino) -> dict[str, float]:
+    """By name, ms of all runs so far."""
+    return {row.node_name: 1e3 * row.real_time.total_seconds() + CUT_OFF_MS for row in _executed(engine)}
+
+
+def _later(first_ms: float, first: int, all_ms: float, count: int) -> float:
+    """The mean without the `first` runs."""
+    return (all_ms * count - first_ms * first) / (count - first)
 
 
 def _static(node: Any) -> bool:

@@ -70,7 +70,7 @@ def timed(bundle: Bundle, artifact: Artifact, threads: int, inputs: Mapping[str,
     repeated(round_of_all)
     overhead = middle(called[1:])
     return [
-        _timed(piece, kinds, graph, 1e3 * max(0.0, middle(times[1:]) - overhead))
+        _timed(piece, kinds, graph, schema, 1e3 * max(0.0, middle(times[1:]) - overhead))
         for piece, times in zip(found, samples, strict=True)
     ]
 
@@ -78,11 +78,13 @@ def timed(bundle: Bundle, artifact: Artifact, threads: int, inputs: Mapping[str,
 def read(path: Path, schema: Any) -> Any:
     """The model of a .tflite as plain objects. Raises NotTimed for one with several graphs or weights outside."""
     data = path.read_bytes()
-    if not schema.Model.ModelBufferHasIdentifier(data, 0):
+    if data[4:8] != IDENTIFIER:
         raise NotTimed(f"{path.name} has no LiteRT identifier", expected="a .tflite file")
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(bytearray(data), 0))
     if len(model.subgraphs) != 1:
         raise NotTimed(f"{path.name} has {len(model.subgraphs)} graphs", expected="one, without branches or loops")
+    if any(buffer.offset > 1 for buffer in model.buffers):  # what 2 GB cannot hold is stored behind the graph
+        raise NotTimed(f"{path.name} has weights outside of its graph", expected="a file of less than 2 GB")
     return model
 
 
@@ -252,9 +254,9 @@ class _Loaded:
             self._interpreter.tensor(index)()[...] = 0
 
 
-def _timed(piece: Piece, kinds: Sequence[str], graph: Any, ms: float) -> Timed:
+def _timed(piece: Piece, kinds: Sequence[str], graph: Any, schema: Any, ms: float) -> Timed:
     number = piece.operators[-1]
-    operator, kind = graph.operators[number], kinds[number]
+    operator, kind, types = graph.operators[number], kinds[number], schema.TensorType
     given, made = [int(one) for one in operator.inputs], graph.tensors[int(operator.outputs[0])]
     place = WEIGHTS.get(kind)
     name = made.name.decode(errors="replace") if isinstance(made.name, bytes) else str(made.name)
@@ -262,6 +264,7 @@ def _timed(piece: Piece, kinds: Sequence[str], graph: Any, ms: float) -> Timed:
         name, kind, ms,
         weights=prod(_shape(graph.tensors[given[place]])) if place is not None else None,
         output=prod(_shape(made)),
+        integers=graph.tensors[given[0]].type in (types.INT8, types.UINT8, types.INT16),
     )  # fmt: skip
 
 

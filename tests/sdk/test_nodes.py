@@ -48,8 +48,8 @@ class Odd(nn.Module):
 def test_kinds_windows_and_shapes_of_each_operator() -> None:
     found = {node.module: node for node in nodes(Odd(), torch.zeros(1, 4, 8, 8)) if node.module}
     assert found["up"] == Node(
-        module="up", kind="deconv", operator="conv_transpose2d", input=(1, 4, 8, 8), output=(1, 6, 17, 17), macs=4 * 64 * 6 * 9, weights=4 * 6 * 9,
-        kernel=(3, 3), stride=(2, 2),
+        module="up", kind="deconv", operator="conv_transpose2d", input=(1, 4, 8, 8), output=(1, 6, 17, 17),
+        macs=4 * 64 * 6 * 9, weights=4 * 6 * 9, kernel=(3, 3), stride=(2, 2),
     )  # fmt: skip
     assert (found["one"].kind, found["one"].kernel, found["one"].groups) == ("depthwise", (1, 3), 6)
     assert (found["two"].kind, found["two"].macs, found["two"].groups) == ("conv", 17 * 17 * 8 * 3, 2)

@@ -24,7 +24,7 @@ def network(seed: int, blocks: int = 12) -> tuple[Node, ...]:
         window = {"kernel": (kernel, kernel), "stride": (stride, stride)}
         nodes.append(Node(module=f"{len(nodes)}", kind=kind, input=given, output=made, macs=macs, weights=weights,
                           groups=groups, **window))  # fmt: skip
-        nodes.append(Node(module=f"{len(nodes)}", kind="activation", input=made, output=made))
+        nodes.append(Node(module=f"{len(nodes)}", kind="activation", operator="relu", input=made, output=made))
 
     for _ in range(blocks):
         wide, stride = width * random.choice([2, 3, 4, 6]), random.choice([1, 1, 2]) if side > 7 else 1
@@ -32,7 +32,9 @@ def network(seed: int, blocks: int = 12) -> tuple[Node, ...]:
         push("conv", (1, width, side, side), (1, wide, side, side), 1, 1)
         push("depthwise", (1, wide, side, side), (1, wide, small, small), random.choice([3, 5]), stride, wide)
         push("conv", (1, wide, small, small), (1, out, small, small), 1, 1)
-        nodes.append(Node(module=f"{len(nodes)}", kind="add", input=nodes[-1].output, output=nodes[-1].output))
+        nodes.append(
+            Node(module=f"{len(nodes)}", kind="add", operator="add", input=nodes[-1].output, output=nodes[-1].output)
+        )
         side, width = small, out
     return tuple(nodes)
 

@@ -66,9 +66,9 @@ def test_what_a_runtime_fuses_costs_nothing_and_what_it_adds_is_counted() -> Non
     assert nodes[0] not in [kernel.node for kernel in without]  # its time stands with another one: nothing is known
 
 
-def test_points_and_windows_are_families_of_their_own() -> None:
+def test_points_and_windows_and_each_activation_are_families_of_their_own() -> None:
     nodes = network(1)
-    assert {family(node) for node in nodes} == {"pointwise", "depthwise", "activation", "add"}
+    assert {family(node) for node in nodes} == {"pointwise", "depthwise", "activation relu", "add add"}
 
 
 def test_what_a_call_takes_is_learned_from_whole_inferences() -> None:
