@@ -46,9 +46,10 @@ lint: $(READY)
 	$(BIN)/lint-imports --no-cache
 
 # Two workers, because an export may take 4 GB; one thread each, because two that take every core are slower
-# than one; a file stays with one worker, so that its fixtures are made once.
+# than one; a file stays with one worker, so that its fixtures are made once; the longest come first, as
+# tests/conftest.py sorts them, so that both workers end together.
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # setuptools would take old files out of a build folder that is already there.
 wheel: $(READY)

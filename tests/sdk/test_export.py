@@ -18,6 +18,7 @@ from exporters import ALL
 from runtime_py.bundle import check_files, open_bundle
 from runtime_py.errors import SdkError, UnknownName
 from sdk.results import ExportResult
+from tests.exported import Exported
 
 NETS = str(Path(__file__).parent / "nets.py")
 ROOT = Path(__file__).parents[2]
@@ -35,9 +36,9 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> ExportResult:
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> ExportResult:
+def demo(exported: Exported) -> Path:
     """What `make demo` exports."""
-    return sdk.export("mobilenetv4_conv_small", out=tmp_path_factory.mktemp("demo"))
+    return exported("mobilenetv4_conv_small")
 
 
 @pytest.mark.slow
@@ -69,40 +70,18 @@ def test_every_runtime_answers_by_the_manifests_names(mixed: ExportResult) -> No
 
 
 @pytest.mark.slow
-def test_two_inputs_are_not_mixed_up(tmp_path: Path) -> None:
-    result = sdk.export(f"{NETS}:two_inputs", inputs=[(1, 8), (1, 6)], out=tmp_path)
-    assert result.ok, result.to_dict()
-    assert all(row.artifact and (row.artifact.sqnr_db or 0) >= 100.0 for row in result), result.to_dict()
-
-
-@pytest.mark.slow
-def test_fp16_halves_the_files_and_passes_its_gate(tmp_path: Path, demo: ExportResult) -> None:
-    half = sdk.export("mobilenetv4_conv_small", precision="fp16", out=tmp_path)
-    assert half.ok, half.to_dict()
-    whole = {row.target: row.artifact for row in demo}
-    for row in half:
-        large = whole[row.target]
-        assert row.artifact is not None
-        assert large is not None
-        # XNNPACK computes in half precision from float32 weights, which is what ExecuTorch therefore stores.
-        limit = 1.0 if row.target == "executorch" else 0.6
-        assert row.artifact.bytes < limit * large.bytes, row.target
-        assert (row.artifact.sqnr_db or 0.0) >= 40.0
-
-
-@pytest.mark.slow
-def test_the_demo_bundle_verifies_and_answers(demo: ExportResult) -> None:
-    assert demo.ok, demo.to_dict()
-    assert demo.bundle is not None
-    assert all((row.artifact.sqnr_db or 0.0) >= 100.0 for row in demo if row.artifact)
-    again = sdk.verify(demo.bundle)
+def test_the_demo_bundle_verifies_and_answers(demo: Path) -> None:
+    manifest = open_bundle(demo).manifest
+    assert {row.target for row in manifest.artifacts} == set(ALL)
+    assert all((row.sqnr_db or 0.0) >= 100.0 for row in manifest.artifacts)
+    again = sdk.verify(demo)
     assert again.ok, again.to_dict()
-    assert [row.status for row in again] == [row.status for row in demo]
+    assert [row.status for row in again] == [row.status for row in manifest.artifacts]
     photos = ROOT / "sdk" / "photos"
     for target in ("tflite", "onnx", "openvino", "executorch"):
         done = run_cli(
             "run",
-            str(demo.bundle),
+            str(demo),
             str(photos / "chelsea.png"),
             str(photos / "coffee.png"),
             "--target",
@@ -116,12 +95,11 @@ def test_the_demo_bundle_verifies_and_answers(demo: ExportResult) -> None:
 
 
 @pytest.mark.slow
-def test_a_flipped_byte_in_every_file_fails_verification(demo: ExportResult, tmp_path: Path) -> None:
+def test_a_flipped_byte_in_every_file_fails_verification(demo: Path, tmp_path: Path) -> None:
     import shutil
 
-    assert demo.bundle is not None
     copy = tmp_path / "copy.bundle"
-    shutil.copytree(demo.bundle, copy)
+    shutil.copytree(demo, copy)
     files = [path for path in sorted(copy.rglob("*")) if path.is_file()]
     assert len(files) >= 9
     for path in files:
@@ -133,23 +111,6 @@ def test_a_flipped_byte_in_every_file_fails_verification(demo: ExportResult, tmp
         assert path.relative_to(copy).parts[0] in str(caught.value), path
         path.write_bytes(whole)
     check_files(open_bundle(copy), complete=True)
-
-
-@pytest.mark.slow
-def test_an_operator_that_a_target_lacks_fails_that_target_alone(tmp_path: Path) -> None:
-    result = sdk.export(f"{NETS}:fourier", inputs=[(1, 64)], out=tmp_path, targets="onnx,tflite,executorch")
-    by_target = {row.target: row for row in result}
-    failed = [row for row in result if row.status == "failed"]
-    assert failed
-    assert by_target["onnx"].status == "executed", by_target["onnx"].to_dict()
-    for row in failed:
-        assert row.error is not None
-        text = row.error["given"]
-        assert "fft" in text, text
-        assert "nets.py" in text, text
-        assert row.error["hint"], row.error
-    assert result.manifest is not None
-    assert {row.target for row in result.manifest.failures} == {row.target for row in failed}
 
 
 def test_unknown_words_name_the_nearest(tmp_path: Path) -> None:

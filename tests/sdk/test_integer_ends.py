@@ -16,6 +16,8 @@ from sdk.results import ExportResult
 from sdk.verifying import PreprocessingDiffers
 from tests.sdk.photos import write_photos
 
+pytestmark = pytest.mark.usefixtures("warm_workers")
+
 NETS = str(Path(__file__).parent / "nets.py")
 PHOTOS = Path(sdk.__file__).parent / "photos"
 SHAPE = (1, 3, 32, 48)

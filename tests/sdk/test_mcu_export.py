@@ -25,6 +25,7 @@ SHAPE = (1, 3, 32, 48)
 LABELS = ("dark", "light", *(f"shade {index}" for index in range(8)))
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.usefixtures("warm_workers"),
     pytest.mark.skipif(available("mcu") is not None, reason=str(available("mcu"))),
 ]
 
@@ -35,9 +36,14 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory, photos: Path) -> ExportResult:
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory, photos: Path, cache: Path) -> ExportResult:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("EDGE_SDK_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("EDGE_SDK_CACHE", str(cache))
         return sdk.export(
             f"{NETS}:shades", "mcu,tflite", inputs=[SHAPE], labels=LABELS, precision="w8a8",
             calibration=photos, calibration_size=40, out=tmp_path_factory.mktemp("out"), jobs=1,
@@ -100,12 +106,14 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
 
 
 def test_the_command_line_says_what_it_takes(
-    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    photos: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("EDGE_SDK_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("EDGE_SDK_CACHE", str(cache))
+    (tmp_path / "labels.txt").write_text("\n".join(LABELS))
     arguments = [
         "export", f"{NETS}:shades", "--input", "1,3,32,48", "--target", "mcu", "--precision", "w8a8",
-        "--calibration", str(photos), "--calibration-size", "40", "--out", str(tmp_path),
+        "--calibration", str(photos), "--calibration-size", "40", "--labels", str(tmp_path / "labels.txt"),
+        "--out", str(tmp_path),
     ]  # fmt: skip
     code, text = run(capsys, *arguments, "--arena", "dynamic")
     assert code == 0, text

@@ -11,57 +11,45 @@ import pytest
 
 import sdk
 from exporters import ALL
-from runtime_py.bundle import open_bundle
+from runtime_py.bundle import Bundle, open_bundle
 from runtime_py.errors import SdkError
 from runtime_py.manifest import Manifest
 from sdk.progress import Progress
-from sdk.results import ExportResult, TargetResult
-from tests.sdk.photos import write_photos
+from sdk.results import TargetResult
+from tests.exported import Exported
+
+pytestmark = pytest.mark.usefixtures("warm_workers")
 
 NETS = str(Path(__file__).parent / "nets.py")
 SHAPE = (1, 3, 32, 48)
 
 
 @pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Forty images of two classes, one of them damaged: smooth shapes, as photos have."""
-    folder = write_photos(tmp_path_factory.mktemp("photos"), {"even": (0, 256), "odd": (0, 256)})
-    damaged = folder / "odd" / "39.png"
-    damaged.write_bytes(damaged.read_bytes()[:60])
-    return folder
+def photos(common_photos: Path) -> Path:
+    """Forty images of two classes, one of them damaged."""
+    return common_photos
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(scope="module")
-def quantised(tmp_path_factory: pytest.TempPathFactory, photos: Path, cache: Path) -> ExportResult:
+def quantised(exported: Exported) -> Bundle:
     """Attention, squeeze-excite, two outputs, on every target."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("EDGE_SDK_CACHE", str(cache))
-        return sdk.export(
-            f"{NETS}:mixed", inputs=[SHAPE], precision="w8a8", calibration=photos, calibration_size=40,
-            out=tmp_path_factory.mktemp("w8a8"), jobs=2,
-        )  # fmt: skip
+    return open_bundle(exported("mixed_w8a8"))
 
 
 @pytest.mark.slow
-def test_every_target_answers_as_the_quantised_program_does(quantised: ExportResult) -> None:
-    assert quantised.ok, quantised.to_dict()
-    assert {row.target for row in quantised} == set(ALL)
-    for row in quantised:
-        assert row.artifact is not None
-        assert row.artifact.fidelity_db is not None
+def test_every_target_answers_as_the_quantised_program_does(quantised: Bundle) -> None:
+    rows = quantised.manifest.artifacts
+    assert {row.target for row in rows if row.status != "failed"} == set(ALL)
+    assert quantised.manifest.failures == ()
+    for row in rows:
+        assert row.fidelity_db is not None
         # A step apart here and there where a value lies between two: some 20 dB; a wrong graph is below 5.
-        assert row.artifact.fidelity_db > 12.0, row.target
-        assert {proof.input for proof in row.artifact.proofs} >= {"photo", "sample0", "sample3"}
+        assert row.fidelity_db > 12.0, row.target
+        assert {proof.input for proof in row.proofs} >= {"photo", "sample0", "sample3"}
 
 
 @pytest.mark.slow
-def test_the_record_says_how_it_was_made(quantised: ExportResult) -> None:
-    assert quantised.manifest is not None
+def test_the_record_says_how_it_was_made(quantised: Bundle) -> None:
     record = quantised.manifest.quantization
     assert record is not None
     assert record.scheme == "w8a8"
@@ -75,18 +63,17 @@ def test_the_record_says_how_it_was_made(quantised: ExportResult) -> None:
 
 
 @pytest.mark.slow
-def test_verify_proves_it_again_from_the_bundle_alone(quantised: ExportResult) -> None:
-    assert quantised.bundle is not None
-    result = sdk.verify(quantised.bundle)
+def test_verify_proves_it_again_from_the_bundle_alone(quantised: Bundle) -> None:
+    result = sdk.verify(quantised.path)
     assert result.ok, result.to_dict()
     assert all(row.artifact and row.artifact.fidelity_db is not None for row in result)
 
 
 @pytest.mark.slow
 def test_a_second_export_takes_the_program_from_the_cache(
-    quantised: ExportResult, photos: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    quantised: Bundle, photos: Path, common_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("EDGE_SDK_CACHE", str(cache))
+    monkeypatch.setenv("EDGE_SDK_CACHE", str(common_folder / "cache"))
     said: list[str] = []
     again = sdk.export(
         f"{NETS}:mixed", "onnx", inputs=[SHAPE], precision="w8a8", calibration=photos, calibration_size=40,
@@ -94,7 +81,6 @@ def test_a_second_export_takes_the_program_from_the_cache(
     )  # fmt: skip
     assert again.ok, again.to_dict()
     assert any("taken from the cache" in text for text in said), said
-    assert quantised.manifest is not None
     assert again.manifest is not None
     assert again.manifest.quantization == quantised.manifest.quantization
 

@@ -11,7 +11,7 @@ import pytest
 from sdk.evaluate import EvalResult, evaluate
 from sdk.exporting import export
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("warm_workers")]
 
 
 def exported(model: str, out: Path, **more: object) -> Path:
