@@ -32,6 +32,8 @@ WARM_UP_RUNS, WARM_UP_S = 10, 1.0
 JUMP_S = 0.5
 WATTS_S = 3.0
 """Sensors give some ten values a second: fewer than so many seconds say little."""
+NOT_ASKED_FOR: tuple[tuple[Any, ...], Any, dict[str, str]] = ((), None, {"operators": "were not asked for"})
+NO_NETWORK = "the bundle does not list the network's operators, as none before schema 1.4 does: export the bundle again"
 THERMAL = Path("/sys/class/thermal")
 CPU = Path("/sys/devices/system/cpu")
 THROTTLED = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
@@ -152,14 +154,13 @@ def _row(job: Job, session: Any, load_ms: float, work: Path) -> Any:
     seconds = sustained(call, job.sustain_s, meter) if job.sustain_s else ()
     energy = metered(job, meter, call) if meter is not None else None
     peak_mb = peak_rss_mb()  # before a second copy of the network is loaded for its operators
-    operators, roof, untimed = operators_of(job, session) if job.operators else ((), None, "were not asked for")
+    operators, roof, untimed = operators_of(job, session) if job.operators else NOT_ASKED_FOR
     artifact, host = session.artifact, probe()
     why = invalid(parts, before, after, hot | cool)
     unmeasured = {"energy_mj": no_energy} if energy is None else {}
     if energy is not None and energy.gross_mj is None:
         unmeasured["energy_mj"] = energy.why
-    if untimed:
-        unmeasured["operators"] = untimed
+    unmeasured |= untimed
     if not stages:
         unmeasured["stages"] = f"the task {session.spec.task!r} takes no image"
     return ProfileRow(
@@ -211,8 +212,8 @@ def metered(job: Job, meter: Any, call: Callable[[], Any]) -> Any:
     )  # fmt: skip
 
 
-def operators_of(job: Job, session: Any) -> tuple[tuple[Any, ...], Any, str]:
-    """The `OperatorRow`s of an artifact and the device's `Roofline`; or why there are none."""
+def operators_of(job: Job, session: Any) -> tuple[tuple[Any, ...], Any, dict[str, str]]:
+    """The `OperatorRow`s of an artifact, the device's `Roofline`, and why there are none, or none with a module."""
     from devices.operators import timer
     from devices.operators.matching import rows
     from devices.roofline import roofline
@@ -223,9 +224,9 @@ def operators_of(job: Job, session: Any) -> tuple[tuple[Any, ...], Any, str]:
     try:
         timed = timer(job.target).timed(open_bundle(session.path), session.artifact, job.threads, _given(session))
     except SdkError as error:
-        return (), None, str(error)
+        return (), None, {"operators": "; ".join(filter(None, (error.given, error.hint)))}
     found = roofline(job.threads)
-    return rows(timed, session.spec.network, found), found, ""
+    return rows(timed, session.spec.network, found), found, {} if session.spec.network else {"modules": NO_NETWORK}
 
 
 def _given(session: Any) -> dict[str, Any]:

@@ -61,10 +61,13 @@ def _compiled(path: Path, work: Path) -> Path:
     (work / "clock.c").write_text(CLOCK, encoding="utf-8")
     made = work / "model.so"
     command = [compiler, *FLAGS, "-DMODEL_ARENA_DYNAMIC", "-DMCU_CLOCK=sdk_nanoseconds", f"-I{path}"]
-    done = subprocess.run(
-        [*command, *(str(path / name) for name in SOURCES), str(work / "clock.c"), "-o", str(made)],
-        capture_output=True, text=True, timeout=MOST_SECONDS, check=False,
-    )  # fmt: skip
+    try:
+        done = subprocess.run(
+            [*command, *(str(path / name) for name in SOURCES), str(work / "clock.c"), "-o", str(made)],
+            capture_output=True, text=True, timeout=MOST_SECONDS, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as error:
+        raise NotTimed(f"{compiler} did not finish {path.name} in {MOST_SECONDS} s") from error
     if done.returncode != 0:
         raise NotTimed(f"{compiler} refused {path.name}: {done.stderr.strip()[:500]}", hint="export the bundle again")
     return made

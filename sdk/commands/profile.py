@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -94,6 +94,8 @@ def command(
     else:
         _print(found)
         _print_layers([row for row in found.rows if row.operators])
+        if layers:
+            _print_unknown(found.rows)
         if save and found.rows:
             click.echo(
                 f"\nsaved in {bundle}" + ("; sign it again: its signature was for the old one" if was_signed else "")
@@ -197,6 +199,16 @@ def _print_layers(rows: "list[ProfileRow]") -> None:
         own = sum(one.ms for one in row.operators if one.own)
         whole = f" of the {row.infer.p50_ms:.2f} ms of an inference" if row.infer else ""
         click.echo(f"{title}: {total:.2f} ms in {len(row.operators)} operators{whole}; the runtime's own {own:.2f} ms")
+
+
+def _print_unknown(rows: "Sequence[ProfileRow]") -> None:
+    """Why a row has no operators, or none with a name."""
+    from devices.profiling import called
+
+    for row in rows:
+        why = row.unmeasured.get("operators") or row.unmeasured.get("modules")
+        if why:
+            click.echo(f"\n{called(row.target, row.threads)}, layers: {why}")
 
 
 def _spent(one: "Spent | None") -> str:
