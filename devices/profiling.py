@@ -32,6 +32,9 @@ THROTTLED = 1.1
 """Of the first half minute's median: above it for good, the board has throttled."""
 FIRST_S, STEADY_S = 30.0, 10.0
 
+ENDS_S = 3
+"""That the agent has to remove its files, when it is no longer wanted."""
+
 NO_PYTHON_ON_PHONES = (
     "; Android brings no Python: without one the runtimes' own benchmark programs are the way, which this does not run"
 )
@@ -219,8 +222,12 @@ def locally(job: Job) -> Iterator[bytes]:
             code = process.wait()
         finally:
             if process.poll() is None:
-                process.kill()
-                process.wait()
+                process.terminate()
+                try:
+                    process.wait(ENDS_S)
+                except subprocess.TimeoutExpired:  # in the middle of a long inference
+                    process.kill()
+                    process.wait()
         if code:
             errors.seek(0)
             yield msgspec.json.encode({"ended": code, "said": errors.read()[-2000:].decode(errors="replace")})

@@ -8,6 +8,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before any test imports a libra
 
 import pytest
 
+from tests.devices.sshd import Server, missing, sshd
 from tests.exported import Exported, common, export_once, photos_in
 from tests.warm import Warm
 
@@ -46,6 +47,21 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip(f"{folder} is absent: it holds data that may not be published with the project")
     return folder
+
+
+@pytest.fixture(scope="module")
+def listening(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A throw-away sshd of this machine, for the tests of one file."""
+    if missing():
+        pytest.skip(missing())
+    with sshd(tmp_path_factory.mktemp("sshd")) as found:
+        yield found
+
+
+@pytest.fixture
+def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Locks, databases and what else is kept for a user are the test's own."""
+    monkeypatch.setenv("EDGE_SDK_STATE", str(tmp_path / "state"))
 
 
 @pytest.fixture(scope="session")

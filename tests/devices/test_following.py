@@ -18,17 +18,11 @@ from devices.device import ConnectionLost, Device, DeviceFull
 from devices.following import Restarted, followed
 from devices.profiling import There, profile
 from devices.ssh import parse
-from tests.devices.sshd import Server, missing, sshd
+from tests.devices.sshd import Server, missing
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "here")
 ROOT = Path(profiling.__file__).parents[1]
 SHELL = 'exec /bin/sh -c "$SSH_ORIGINAL_COMMAND"'
-
-
-@pytest.fixture(scope="module")
-def listening(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with sshd(tmp_path_factory.mktemp("sshd")) as found:
-        yield found
 
 
 @pytest.fixture

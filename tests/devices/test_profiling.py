@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from runtime_py.errors import SdkError
 from runtime_py.manifest import ProfileRow, Second
 from sdk.cli import cli
 from sdk.profiles import merged, save_profiles
-from tests.devices.sshd import Server, missing, sshd
+from tests.devices.sshd import Server
 from tests.runtime_py.colours import make_bundle
 from tests.runtime_py.test_choice import measured, with_artifacts
 
@@ -101,12 +102,13 @@ def test_a_process_that_dies_in_earnest(bundle: Path, monkeypatch: pytest.Monkey
 def test_one_that_stops_in_the_middle_leaves_no_process(bundle: Path) -> None:
     import psutil
 
+    before, here = set(psutil.Process().children()), set(Path(tempfile.gettempdir()).glob("edge-sdk-*"))
     running = profiling.locally(Job(str(bundle), "onnx", 1, samples=10**9))
     next(running)
-    children = psutil.Process().children()
-    assert children
+    (child,) = set(psutil.Process().children()) - before
     running.close()
-    assert not [one for one in children if one.is_running()]
+    assert not child.is_running()
+    assert not set(Path(tempfile.gettempdir()).glob("edge-sdk-*")) - here
 
 
 def test_the_front_are_rows_that_none_beats() -> None:
@@ -206,14 +208,6 @@ def test_options_that_mean_nothing(arguments: list[str], bundle: Path) -> None:
 
 def test_an_empty_profile_is_plain_data() -> None:
     assert Profile(Path("x"), (), ()).to_dict() == {"bundle": "x", "rows": [], "failed": []}
-
-
-@pytest.fixture(scope="module")
-def listening(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    if missing():
-        pytest.skip(missing())
-    with sshd(tmp_path_factory.mktemp("sshd")) as found:
-        yield found
 
 
 @pytest.mark.usefixtures("short")

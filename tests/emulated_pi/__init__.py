@@ -149,9 +149,9 @@ class Pi:
 
 @contextmanager
 def pi(name: str, sdk: Path, work: Path, **places: str) -> Iterator[Pi]:
-    """A board with the project at /opt/sdk and `work` at /work."""
+    """A board with the project at /opt/sdk and `work` at /board."""
     work.mkdir(parents=True, exist_ok=True)
-    binds = {str(sdk): "/opt/sdk", str(work): "/work"}
+    binds = {str(sdk): "/opt/sdk", str(work): "/board"}
     yield Pi(root(), BOARDS[name], work, binds | places)
 
 
@@ -185,7 +185,7 @@ def _build(place: Path) -> None:
         *(f"--dpkgopt={line}" for line in SMALL), f"--include={DEBIAN.replace(' ', ',')}",
         "bookworm", str(place), _mirror(),
     ])  # fmt: skip
-    for name in ("proc", "dev", "tmp", "root", "sys/devices/system", "opt/sdk", "opt/site", "work"):
+    for name in ("proc", "dev", "tmp", "root", "sys/devices/system", "opt/sdk", "opt/site", "board"):
         (place / name).mkdir(parents=True, exist_ok=True)
     (place / "tmp").chmod(0o1777)
     for name, line in {"passwd": "root:x:0:0:root:/root:/bin/bash\npi:x:1000:1000::/home/pi:/bin/bash\n",

@@ -44,7 +44,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def work(bundles: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the board sees at /work."""
+    """What the board sees at /board."""
     folder = tmp_path_factory.mktemp("work")
     for kind, bundle in bundles.items():
         shutil.copytree(bundle, folder / f"{kind}.bundle")
@@ -64,7 +64,7 @@ def board(request: pytest.FixtureRequest, work: Path, sdk_there: Path) -> Iterat
 
 
 def verified(board: Pi, kind: str, **how: Any) -> dict[str, Any]:
-    done = board.run("python3", "-m", "runtime_py", "verify", f"/work/{kind}.bundle", "--json", **how)
+    done = board.run("python3", "-m", "runtime_py", "verify", f"/board/{kind}.bundle", "--json", **how)
     assert done.stdout, done.stderr[-2000:]
     found: dict[str, Any] = json.loads(done.stdout)
     return found
@@ -108,7 +108,7 @@ def test_older_boards_too(board: Pi) -> None:
 
 @pytest.mark.parametrize("board", ["zero2"], indirect=True)
 def test_the_smallest_board_answers_a_photo(board: Pi) -> None:
-    done = board.run("python3", "-m", "runtime_py", "run", "/work/classify.bundle", "/work/photo.png")
+    done = board.run("python3", "-m", "runtime_py", "run", "/board/classify.bundle", "/board/photo.png")
     assert done.returncode == 0, done.stderr
 
 
@@ -117,10 +117,10 @@ def test_the_choice_is_litert_and_its_answers_those_of_x86_within_a_hundredth(
 ) -> None:
     code = (
         "import numpy, runtime_py\n"
-        "with runtime_py.load('/work/classify.bundle') as session:\n"
+        "with runtime_py.load('/board/classify.bundle') as session:\n"
         "    print(session.why)\n"
-        "    numpy.save('/work/scores.npy', session('/work/photo.png').scores)\n"
-        "    numpy.save('/work/input.npy', session.prepare('/work/photo.png')[0])\n"
+        "    numpy.save('/board/scores.npy', session('/board/photo.png').scores)\n"
+        "    numpy.save('/board/input.npy', session.prepare('/board/photo.png')[0])\n"
     )
     done = board.run("python3", "-W", "error", "-c", code)
     assert done.returncode == 0, done.stderr
@@ -135,7 +135,7 @@ def test_a_processor_that_claims_too_much_ends_with_a_clear_word(work: Path, sdk
     """A Cortex-A53 under the /proc/cpuinfo of an A76: runtimes take instructions that it does not have."""
     with emulated_pi.pi("zero2", sdk_there, work) as honest:
         liar = Pi(honest.root, honest.board, honest.work, honest.places, claims=BOARDS["pi5"].cpuinfo)
-        done = liar.run("python3", "-m", "runtime_py", "verify", "/work/raw_w8a8.bundle", "--json", timeout=200)
+        done = liar.run("python3", "-m", "runtime_py", "verify", "/board/raw_w8a8.bundle", "--json", timeout=200)
     found = json.loads(done.stdout)
     assert done.returncode == 1
     crashed = [row for row in found["rows"] if row["status"] == "failed"]

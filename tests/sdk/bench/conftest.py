@@ -10,9 +10,8 @@ PlanOf = Callable[..., Plan]
 
 
 @pytest.fixture(autouse=True)
-def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def alone(own_state: None) -> None:
     """Locks and databases of a test are its own."""
-    monkeypatch.setenv("EDGE_SDK_STATE", str(tmp_path / "state"))
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from runtime_py.bundle import open_bundle
 from sdk.cli import cli
 from sdk.pushing import push
 from tests.devices.fake_adbd import FakePhone
-from tests.devices.sshd import Server, missing, sshd
+from tests.devices.sshd import Server
 from tests.runtime_py.colours import make_bundle
 
 pytest.importorskip("onnxruntime", reason="the small bundle runs in ONNX Runtime")
@@ -32,14 +32,6 @@ FEW = ("--samples", "5", "--seconds", "0.1")
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
     return make_bundle(tmp_path / "colours.bundle")
-
-
-@pytest.fixture(scope="module")
-def listening(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    if missing():
-        pytest.skip(missing())
-    with sshd(tmp_path_factory.mktemp("sshd")) as found:
-        yield found
 
 
 def profiled(bundle: Path, *arguments: object) -> Any:

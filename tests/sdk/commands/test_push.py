@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Iterator
 from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ from runtime_py.manifest import File
 from sdk.cli import main
 from sdk.pushing import Busy, InstallFailed, NoPython, NothingToRun, Occupied, Pushed, push
 from sdk.removing import remove
-from tests.devices.sshd import Server, missing, sshd
+from tests.devices.sshd import Server, missing
 from tests.runtime_py.colours import WEIGHT, make_bundle
 
 pytest.importorskip("onnxruntime", reason="the small bundle runs in ONNX Runtime")
@@ -37,12 +36,6 @@ pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "here")
 
 PROGRAMS = ("sh", "tar", "mkdir", "rm", "setsid", "cat", "kill", "sleep")
 """All that the device has, beside python3."""
-
-
-@pytest.fixture(scope="module")
-def listening(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with sshd(tmp_path_factory.mktemp("sshd")) as found:
-        yield found
 
 
 @pytest.fixture(scope="module")
