@@ -14,6 +14,7 @@ from exporters.base import McuOptions
 from runtime_py.bundle import describe, write_bundle
 from runtime_py.errors import SdkError, missing_extra
 from runtime_py.manifest import Artifact, Failure, File, Io, Manifest
+from sdk.commits import commit_of
 from sdk.progress import Progress
 from sdk.quantising import PathLike, job_of, shrink_weights
 from sdk.quantize.edges import check_pixels
@@ -158,7 +159,7 @@ def _prepare(source: Source, folder: Path, work: Path, model: Any) -> "tuple[Cap
         task=source.task,
         weights=source.weights,
         source=source.kind,
-        source_commit=_commit(source, model),
+        source_commit=commit_of(_place_of(source, model)),
         licence=source.licence,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         inputs=captured.inputs,
@@ -201,19 +202,9 @@ def _finish(manifest: Manifest, golden: "Golden", captured: "Captured", folder: 
     write_bundle(folder, msgspec.structs.replace(manifest, files=tuple(files)))
 
 
-def _commit(source: Source, model: Any) -> str:
-    """The git commit of the user's source, or empty outside a repository."""
-    import shutil
-    import subprocess
-
-    place = (
-        Path(str(model).partition(":")[0]).parent if source.kind.endswith((".py", ".pt2")) else Path(__file__).parent
-    )
-    git = shutil.which("git")
-    if git is None or not place.is_dir():
-        return ""
-    done = subprocess.run([git, "-C", str(place), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    return done.stdout.strip() if done.returncode == 0 else ""
+def _place_of(source: Source, model: Any) -> Path:
+    """The folder of the user's own source, or of this package."""
+    return Path(str(model).partition(":")[0]).parent if source.kind.endswith((".py", ".pt2")) else Path(__file__).parent
 
 
 def versions(packages: Sequence[str] = ("edge-sdk", "torch", "numpy", "Pillow")) -> dict[str, str]:

@@ -12,7 +12,9 @@ from sdk.bench.plan import Plan
 from sdk.bench.results import Result
 from sdk.bench.runner import Benched
 from sdk.staging import replace_file
+from sdk.templates import template
 
+HERE = Path(__file__).parent
 COLOURS = ("#1a7f4b", "#7fb3d5", "#e5a03c", "#8e6bbf", "#c96b6b", "#6b8e8e", "#b5b35c")
 """Of the precisions, in the plan's order."""
 PLAIN = {"measured": "", "invalid": "not valid", "absent": "not run", "refused": "refused", "failed": "failed"}
@@ -28,7 +30,7 @@ def write_page(plan: Plan, found: Benched) -> None:
 
 def markdown(plan: Plan, found: Benched, drawing: str) -> str:
     """The page: how it was measured, the picture, a table for each device and number of threads, and every reason."""
-    page: str = _template("page.md.j2").render(
+    page: str = template(HERE, "page.md.j2").render(
         plan=plan,
         file=os.path.relpath(plan.path, plan.page.parent if plan.page else plan.path.parent),
         run=found.run,
@@ -60,7 +62,7 @@ def picture(plan: Plan, found: Benched) -> str:
             times = [one.row.infer.p50_ms for _, _, one in rows if one and one.row and one.row.infer]
             title = f"{name}, {device}, {threads} thread{'s' * (threads > 1)}"
             drawn.append({"title": title, "rows": rows, "longest": max(times, default=1.0)})
-    drawing: str = _template("picture.svg.j2").render(
+    drawing: str = template(HERE, "picture.svg.j2").render(
         blocks=drawn, precisions=precisions, colours=dict(zip(precisions, COLOURS, strict=False)),
         titles={name: TARGETS[name].title for name in plan.targets}, bar=_bar, label=_label,
     )  # fmt: skip
@@ -157,17 +159,3 @@ def _label(one: Result | None) -> str:
 def _elsewhere(one: Result) -> str:
     """How a file was proven that has not run in its own runtime."""
     return f", {one.made.status}" if one.made and one.made.status != "executed" else ""
-
-
-def _template(name: str) -> Any:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        undefined=StrictUndefined,
-        autoescape=name.endswith(".svg.j2"),
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    return environment.get_template(name)

@@ -1,7 +1,5 @@
 """Runs a plan: exports what is missing, then measures device by device, and writes each row down at once."""
 
-import shutil
-import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,11 +15,12 @@ from runtime_py.errors import SdkError
 from runtime_py.host import probe
 from sdk.bench.database import Database, Run
 from sdk.bench.exports import Found, Maker, Unmade, find_or_make, subject_of
-from sdk.bench.locking import alone_on
 from sdk.bench.plan import Cell, Place, Plan, Protocol
 from sdk.bench.repeating import repeating
 from sdk.bench.results import Result
+from sdk.commits import commit_of
 from sdk.exporting import versions
+from sdk.locking import alone_on
 from sdk.progress import Progress
 from sdk.pushing import Pushed, push
 from sdk.quantize.scheme import SCHEMES
@@ -137,15 +136,6 @@ def row_s(protocol: Protocol) -> float:
         + protocol.sustain_s
         + (idle_s + WINDOWS * window_s if protocol.meter else 0.0)
     )
-
-
-def commit_of(folder: Path) -> str:
-    """The git commit of a folder; empty outside a repository."""
-    git = shutil.which("git")
-    if git is None:
-        return ""
-    done = subprocess.run([git, "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def _run_of(plan: Plan, database: Database, fresh: bool) -> tuple[Run, bool]:

@@ -79,14 +79,17 @@ def command(
     are shown, and never averaged away. On the Pareto front (*) are rows that none beats in latency, memory and threads.
     """
     from devices.profiling import profile
+    from sdk.locking import alone_on
     from sdk.profiles import save_profiles
 
     targets = None if target == "all" else target.split(",")
-    with _governed(governor, device, options), _progress(as_json) as report:
+    there = _there(device, options)
+    place = there.device.name if there else "local"
+    with alone_on(place, _say), _governed(governor, device, options), _progress(as_json) as report:
         found = profile(
             bundle, targets, threads, precisions=precision.split(",") if precision else None, quick=quick,
             samples=samples, seconds=seconds, sustain_s=sustain, meter=meter, emulated=emulated, operators=layers,
-            there=_there(device, options), report=report,
+            there=there, report=report,
         )  # fmt: skip
     was_signed = save_profiles(bundle, found.rows) if save and found.rows else False
     if as_json:
@@ -128,7 +131,11 @@ def _governed(governor: str | None, address: str, options: tuple[str, ...]) -> "
 
     if governor is None:
         return nullcontext()
-    return governed(reach(address, options), governor, lambda text: click.echo(text, err=True))
+    return governed(reach(address, options), governor, _say)
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)
 
 
 @contextmanager
@@ -197,7 +204,7 @@ def _print_layers(rows: "list[ProfileRow]") -> None:
     for title, row in zip(titles, rows, strict=True):
         total = sum(one.ms for one in row.operators)
         own = sum(one.ms for one in row.operators if one.own)
-        whole = f" of the {row.infer.p50_ms:.2f} ms of an inference" if row.infer else ""
+        whole = f" of the {row.whole_ms:.2f} ms of an undisturbed inference" if row.whole_ms else ""
         click.echo(f"{title}: {total:.2f} ms in {len(row.operators)} operators{whole}; the runtime's own {own:.2f} ms")
 
 
@@ -206,7 +213,7 @@ def _print_unknown(rows: "Sequence[ProfileRow]") -> None:
     from devices.profiling import called
 
     for row in rows:
-        why = row.unmeasured.get("operators") or row.unmeasured.get("modules")
+        why = next(filter(None, map(row.unmeasured.get, ("operators", "modules", "whole_ms"))), None)
         if why:
             click.echo(f"\n{called(row.target, row.threads)}, layers: {why}")
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from exporters import ALL, TARGETS
 from models_zoo import MODELS
@@ -11,7 +10,9 @@ from sdk.matrix.calibration import COUNT, LATENT
 from sdk.matrix.cells import Cell, Integers, Matrix
 from sdk.matrix.columns import HINTS, has_row
 from sdk.quantize.scheme import SCHEMES
+from sdk.templates import template
 
+HERE = Path(__file__).parent
 GREENS = ("#1a7f4b", "#57b37c", "#b5d99c")
 FLOATS, INTEGERS = (100.0, 60.0, 40.0), (30.0, 20.0, 10.0)
 """From this many dB on, that green; the last is the gate of fp16, and of w8a8."""
@@ -21,7 +22,7 @@ FAILED, REFUSED, ABSENT = "#d9534f", "#e5a03c", "#e8e8e8"
 def markdown(matrix: Matrix, models: Sequence[str], precisions: Sequence[str]) -> str:
     """The page: a sentence on what was measured, the picture, one table a precision, and every failure's reason."""
     *most, last = precisions
-    page: str = _template("matrix.md.j2").render(
+    page: str = template(HERE, "matrix.md.j2").render(
         precisions=precisions,
         named=f"{', '.join(most)} and {last}" if most else last,
         calibrated=[precision for precision in precisions if SCHEMES[precision].calibrated],
@@ -48,7 +49,7 @@ def picture(matrix: Matrix, models: Sequence[str], precisions: Sequence[str]) ->
     columns = [(precision, target) for precision in precisions for target in ALL]
     kinds = {_steps(precision): [other for other in precisions if _steps(other) == _steps(precision)]
              for precision in precisions}  # fmt: skip
-    drawing: str = _template("matrix.svg.j2").render(
+    drawing: str = template(HERE, "matrix.svg.j2").render(
         columns=columns,
         precisions=precisions,
         models=[(name, MODELS[name].task) for name in models],
@@ -126,17 +127,3 @@ def _shade(cell: Cell | None) -> str:
         return FAILED
     steps = zip(_steps(cell.precision), GREENS, strict=True)
     return next((colour for least, colour in steps if cell.sqnr_db >= least), FAILED)
-
-
-def _template(name: str) -> Any:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        undefined=StrictUndefined,
-        autoescape=name.endswith(".svg.j2"),
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    return environment.get_template(name)

@@ -22,10 +22,10 @@ from runtime_py.bundle import open_bundle, write_bundle
 from runtime_py.manifest import ProfileRow
 from sdk.bench.database import Database
 from sdk.bench.exports import Found, Unmade
-from sdk.bench.locking import lock_of
 from sdk.bench.plan import Network, Plan
 from sdk.bench.results import Made, Result
-from sdk.bench.runner import Benched, Watch, Ways, commit_of, row_s, run_plan
+from sdk.bench.runner import Benched, Watch, Ways, row_s, run_plan
+from sdk.locking import lock_of
 from sdk.pushing import Pushed
 from tests.devices.sshd import missing, sshd
 from tests.runtime_py.test_choice import with_artifacts
@@ -265,17 +265,6 @@ def test_the_time_of_a_row_is_that_of_the_protocol(plan_of: PlanOf) -> None:
     plain, metered = (row_s(plan_of(*more).protocol) for more in ((), ('meter = "auto"',)))
     assert metered - plain == 80.0
     assert row_s(plan_of("seconds = 20").protocol) == plain - 40.0
-
-
-def test_the_commit_of_a_folder(tmp_path: Path) -> None:
-    assert commit_of(tmp_path) == ""
-    run: Callable[..., Any] = lambda *words: subprocess.run(  # noqa: E731
-        ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b", *words],
-        check=True, capture_output=True, text=True,
-    )  # fmt: skip
-    run("init")
-    run("commit", "--allow-empty", "-m", "first")
-    assert commit_of(tmp_path) == run("rev-parse", "HEAD").stdout.strip()
 
 
 @pytest.mark.slow

@@ -5,11 +5,15 @@ import sys
 import threading
 from pathlib import Path
 
-from sdk.bench.locking import alone_on, lock_of
+import pytest
+
+from sdk.locking import alone_on, lock_of
+
+pytestmark = pytest.mark.usefixtures("own_state")
 
 HOLDER = """
 import sys
-from sdk.bench.locking import alone_on
+from sdk.locking import alone_on
 with alone_on(sys.argv[1], print):
     print("held", flush=True)
     sys.stdin.readline()

@@ -27,7 +27,7 @@ def alone_on(device: str, say: Callable[[str], None]) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        say(f"waiting for {device}: another bench is at work there ({path})")
+        say(f"waiting for {device}: another measurement is at work there ({path})")
         lock.acquire()
     try:
         yield
