@@ -20,12 +20,14 @@ RECORD = "record.json"
 
 
 def key_of(program: "ExportedProgram", calibration: Calibrated, job: QuantizeJob) -> str:
-    """Of the float program, the calibration's samples, the options, this package's own code and its tools."""
+    """Of the float program, its inputs' and outputs' names, the calibration's samples, the options, this package's own
+    code and its tools."""
     own = sorted(Path(__file__).parent.glob("*.py"))
     digest = hashlib.sha256()
     for part in (
         hash_of(program.module(check_guards=False)),
         calibration.sha256,
+        " ".join(io.name for io in (*job.manifest.inputs, *job.manifest.outputs)),  # samples are stored by them
         job.precision,
         _limits(job) if job.precision == "mixed" else "",
         *(path.read_text(encoding="utf-8") for path in own),
