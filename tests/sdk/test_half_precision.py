@@ -27,6 +27,15 @@ def test_fp16_halves_the_files_and_passes_its_gate(tmp_path: Path, exported: Exp
 
 
 @pytest.mark.slow
+def test_executorch_s_own_stays_below_the_file_in_float32(tmp_path: Path, exported: Exported) -> None:
+    (half,) = sdk.export("mobilenetv4_conv_small", "executorch", precision="fp16", out=tmp_path)
+    whole = {row.target: row for row in open_bundle(exported("mobilenetv4_conv_small")).manifest.artifacts}
+    assert half.artifact is not None, half.error
+    assert half.artifact.bytes < whole["executorch"].bytes
+    assert (half.artifact.sqnr_db or 0.0) >= 40.0
+
+
+@pytest.mark.slow
 def test_a_decoder_whose_first_frames_are_dropped(tmp_path: Path) -> None:
     inputs = [(1, 128, 1, 2, 2)]
     result = sdk.export("turbo_vaed_ltx", "executorch,onnx", precision="fp16", inputs=inputs, out=tmp_path, jobs=2)
