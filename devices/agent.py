@@ -9,6 +9,7 @@ apart than SPREAD, where others used the processor, or where the board throttled
 """
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -32,7 +33,8 @@ WARM_UP_RUNS, WARM_UP_S = 10, 1.0
 JUMP_S = 0.5
 WATTS_S = 3.0
 """Sensors give some ten values a second: fewer than so many seconds say little."""
-NOT_ASKED_FOR: tuple[tuple[Any, ...], Any, dict[str, str]] = ((), None, {"operators": "were not asked for"})
+NOT_ASKED_FOR: tuple[dict[str, Any], dict[str, str]] = ({}, {"operators": "were not asked for"})
+SLOWED = "the processor's speed changed all the time, by other work of this machine or of its host"
 NO_NETWORK = "the bundle does not list the network's operators, as none before schema 1.4 does: export the bundle again"
 THERMAL = Path("/sys/class/thermal")
 CPU = Path("/sys/devices/system/cpu")
@@ -154,7 +156,7 @@ def _row(job: Job, session: Any, load_ms: float, work: Path) -> Any:
     seconds = sustained(call, job.sustain_s, meter) if job.sustain_s else ()
     energy = metered(job, meter, call) if meter is not None else None
     peak_mb = peak_rss_mb()  # before a second copy of the network is loaded for its operators
-    operators, roof, untimed = operators_of(job, session) if job.operators else NOT_ASKED_FOR
+    operators, untimed = operators_of(job, session) if job.operators else NOT_ASKED_FOR
     artifact, host = session.artifact, probe()
     why = invalid(parts, before, after, hot | cool)
     unmeasured = {"energy_mj": no_energy} if energy is None else {}
@@ -171,7 +173,7 @@ def _row(job: Job, session: Any, load_ms: float, work: Path) -> Any:
         samples_ms=tuple(tuple(part) for part in parts) if job.keep_samples else (),
         stages=measured, sustained=seconds, load_ms=load_ms, first_ms=first_ms, peak_rss_mb=peak_mb,
         file_bytes=artifact.bytes,
-        energy=energy, energy_mj=energy.gross_mj if energy else None, operators=operators, roofline=roof,
+        energy=energy, energy_mj=energy.gross_mj if energy else None, **operators,
         valid=not why, why="; ".join(why), unmeasured=unmeasured,
         conditions={**host.to_dict(), **hot, **cool, "runtime": version_of(job.target)},
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -212,21 +214,29 @@ def metered(job: Job, meter: Any, call: Callable[[], Any]) -> Any:
     )  # fmt: skip
 
 
-def operators_of(job: Job, session: Any) -> tuple[tuple[Any, ...], Any, dict[str, str]]:
-    """The `OperatorRow`s of an artifact, the device's `Roofline`, and why there are none, or none with a module."""
+def operators_of(job: Job, session: Any) -> tuple[dict[str, Any], dict[str, str]]:
+    """A row's `operators`, `whole_ms`, `pulse_us` and `roofline`; and why there are none, or none with a module."""
     from devices.operators import timer
     from devices.operators.matching import rows
+    from devices.operators.steady import PULSE, middle, steady
     from devices.roofline import roofline
     from runtime_py.bundle import open_bundle
     from runtime_py.errors import SdkError
 
     say(progress=0.99, doing="operators")
+    given, whole_ms = _given(session), list[float]()
     try:
-        timed = timer(job.target).timed(open_bundle(session.path), session.artifact, job.threads, _given(session))
+        timed = timer(job.target).timed(open_bundle(session.path), session.artifact, job.threads, given)
     except SdkError as error:
-        return (), None, {"operators": "; ".join(filter(None, (error.given, error.hint)))}
-    found = roofline(job.threads)
-    return rows(timed, session.spec.network, found), found, {} if session.spec.network else {"modules": NO_NETWORK}
+        return {}, {"operators": "; ".join(filter(None, (error.given, error.hint)))}
+    pulses = steady(lambda: whole_ms.extend(sampled(lambda: session.run(given), 1, 0.0, lambda share: None)))
+    roof = roofline(job.threads)
+    found = {
+        "operators": rows(timed, session.spec.network, roof), "roofline": roof, "pulse_us": PULSE.least_us,
+        "whole_ms": middle(whole_ms, pulses) if PULSE.sound else None,
+    }  # fmt: skip
+    untold = {} if PULSE.sound else {"whole_ms": SLOWED}
+    return found, untold if session.spec.network else untold | {"modules": NO_NETWORK}
 
 
 def _given(session: Any) -> dict[str, Any]:
@@ -378,6 +388,10 @@ def _text(path: Path) -> str:
 def main() -> int:
     """Read the job, measure, print the row; 1 with an error's line where it could not be measured."""
     from runtime_py.errors import SdkError
+
+    for name in ("SIGTERM", "SIGHUP"):  # so that folders of its own go too; Windows has no SIGHUP
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), lambda number, _: sys.exit(128 + number))
 
     try:
         say(row=measure(msgspec.json.decode(sys.argv[1], type=Job)))

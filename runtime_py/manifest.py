@@ -373,10 +373,10 @@ class Node(Record, frozen=True, kw_only=True):
 class OperatorRow(Record, frozen=True, kw_only=True):
     """One operator as a runtime runs it: a network's operator with what was fused into it, or one of the runtime's own.
 
-    `ms` is the mean of the middle half of its runs. `node` is the place in the manifest's `network` of the operator
-    that it computes; of the runtime's own (a reordering, a padding) that of the one it prepares, with `own` true.
-    `gmacs_per_s` is what it reached, `roof` the share of what the device could: the lower of its peak and of what its
-    memory feeds.
+    `ms` is the mean of the middle half of its runs, each put at the processor's full speed (`pulse_us`). `node` is
+    the place in the manifest's `network` of the operator that it computes; of the runtime's own (a reordering, a
+    padding) that of the one it prepares, with `own` true. `gmacs_per_s` is what it reached, `roof` the share of what
+    the device could: the lower of its peak and of what its memory feeds.
     """
 
     name: str
@@ -450,6 +450,10 @@ class ProfileRow(Record, frozen=True, kw_only=True):
     energy: EnergyRow | None = None
     operators: tuple[OperatorRow, ...] = ()
     """In the order in which they run, measured apart, where they were asked for."""
+    whole_ms: float | None = None
+    """Of an inference, by the same protocol as its operators: what their sum is to be compared with."""
+    pulse_us: float | None = None
+    """The least time, meanwhile, of a small fixed piece of work: the speed that operators and `whole_ms` are put at."""
     roofline: Roofline | None = None
     valid: bool = False
     why: str = ""

@@ -5,10 +5,9 @@ that have a profile of their own are asked for it; LiteRT's file is cut into its
 compiled with a clock. `matching` finds each one's place in the network.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from time import perf_counter
 from typing import Any, Protocol
 
 from runtime_py.bundle import Bundle
@@ -22,8 +21,6 @@ TIMERS: dict[str, str] = {
     "onnx": "devices.operators.onnx",
     "mcu": "devices.operators.mcu",
 }
-LEAST_RUNS, MOST_RUNS, SECONDS = 10, 300, 2.0
-"""Of each operator, until so many and so much time, but never more."""
 CUT_OFF_MS = 5e-4
 """What a clock that rounds down to whole microseconds leaves out on average: to be added."""
 
@@ -63,20 +60,3 @@ def timer(target: str) -> Timer:
         raise NotTimed(f"{target} has no profile of its operators here", expected=", ".join(TIMERS))
     found: Timer = import_module(TIMERS[target])
     return found
-
-
-def repeated(call: Callable[[], Any], most: int = MOST_RUNS, seconds: float = SECONDS) -> int:
-    """Call until there are LEAST_RUNS and `seconds` have gone, or `most`; says how many there were."""
-    began, runs = perf_counter(), 0
-    while runs < most and (runs < LEAST_RUNS or perf_counter() - began < seconds):
-        call()
-        runs += 1
-    return runs
-
-
-def middle(samples: Sequence[float]) -> float:
-    """The mean of the middle half: what disturbed a run is left out, and clocks of whole microseconds average out."""
-    ordered = sorted(samples)
-    cut = len(ordered) // 4
-    kept = ordered[cut : len(ordered) - cut]
-    return sum(kept) / len(kept)

@@ -1,12 +1,13 @@
 """ExecuTorch's operators, XNNPACK's inside of its delegate too, from an ETDump by ExecuTorch's own Inspector."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from devices.operators import CUT_OFF_MS, NotTimed, Timed, middle, repeated
+from devices.operators import CUT_OFF_MS, NotTimed, Timed
+from devices.operators.steady import middle, steady
 from runtime_py.bundle import Bundle
 from runtime_py.engines.executorch import ExecuTorch
 from runtime_py.manifest import Artifact
@@ -22,7 +23,9 @@ def timed(bundle: Bundle, artifact: Artifact, threads: int, inputs: Mapping[str,
     engine = ExecuTorch(bundle.path / artifact.file, bundle.manifest, threads, profile=True)
     if not engine.module.has_etdump():
         raise NotTimed("this build of ExecuTorch writes no ETDump", hint="the wheel of PyPI does")
-    repeated(lambda: engine.run(dict(inputs)))
+    for _ in range(WARM_UP):
+        engine.run(dict(inputs))
+    pulses = [0.0] * WARM_UP + steady(lambda: engine.run(dict(inputs)))
     try:
         from executorch.devtools import Inspector
     except ImportError as error:
@@ -42,7 +45,7 @@ def timed(bundle: Bundle, artifact: Artifact, threads: int, inputs: Mapping[str,
         Timed(
             event.name.removeprefix(NATIVE),
             _kind(event),
-            _ms(event),
+            _ms(event, pulses),
             integers=INTEGERS.search(event.name) is not None,
         )
         for event in events
@@ -50,9 +53,9 @@ def timed(bundle: Bundle, artifact: Artifact, threads: int, inputs: Mapping[str,
     ]
 
 
-def _ms(event: Any) -> float:
+def _ms(event: Any, pulses: Sequence[float]) -> float:
     """XNNPACK's clock has whole microseconds, rounded down; ExecuTorch's own has nanoseconds."""
-    found = middle(event.perf_data.raw[WARM_UP:] or event.perf_data.raw)
+    found = middle(event.perf_data.raw, pulses)
     return found + CUT_OFF_MS if event.is_delegated_op else found
 
 

@@ -175,7 +175,8 @@ def _row(
 
 def ceiling(node: Node, roofline: Roofline, integers: bool) -> float | None:
     """Billions of multiply-accumulates a second that an operator could reach at most: by the processor's peak, or by
-    what its memory feeds where each element of input, weight and output is moved once."""
+    what its memory feeds where each element of input, weight and output is moved once: one byte each where it
+    multiplies integers, four otherwise, also where a file stores weights in fewer (their kernels read float32)."""
     peak = roofline.int8_gmacs_per_s if integers else roofline.float_gmacs_per_s
     if peak is None or not node.macs:
         return None

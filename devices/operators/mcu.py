@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from devices.operators import NotTimed, Timed, repeated
+from devices.operators import NotTimed, Timed
+from devices.operators.steady import middle, steady
 from runtime_py.bundle import Bundle
 from runtime_py.engines import ENGINES
 from runtime_py.engines.mcu import FLAGS, MOST_SECONDS, SOURCES
@@ -44,13 +45,19 @@ def timed(bundle: Bundle, artifact: Artifact, threads: int, inputs: Mapping[str,
         count = ctypes.c_int.in_dll(library, "mcu_layers").value
         ticks = (ctypes.c_uint64 * count).in_dll(library, "mcu_ticks")
         names = (ctypes.c_char_p * count).in_dll(library, "mcu_names")
-        call(pixels.ctypes.data, answer.ctypes.data, arena.ctypes.data)
-        ctypes.memset(ticks, 0, ctypes.sizeof(ticks))
-        runs = repeated(lambda: call(pixels.ctypes.data, answer.ctypes.data, arena.ctypes.data))
-        found = zip([name.decode() for name in names if name], list(ticks), strict=True)
+        spent: list[list[int]] = []
+
+        def run() -> None:
+            ctypes.memset(ticks, 0, ctypes.sizeof(ticks))
+            call(pixels.ctypes.data, answer.ctypes.data, arena.ctypes.data)
+            spent.append(list(ticks))
+
+        run()
+        pulses = [0.0, *steady(run)]
+        found = zip([name.decode() for name in names if name], zip(*spent, strict=True), strict=True)
         return [
-            Timed(name.partition(" ")[2], name.partition(" ")[0], spent / 1e6 / runs, integers=True)
-            for name, spent in found
+            Timed(name.partition(" ")[2], name.partition(" ")[0], middle(own, pulses) / 1e6, integers=True)
+            for name, own in found
         ]
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from devices.operators import CUT_OFF_MS, LEAST_RUNS, MOST_RUNS, Timed, middle, repeated
+from devices.operators import CUT_OFF_MS, Timed
+from devices.operators.steady import LEAST_RUNS, MOST_RUNS, middle, steady
 from runtime_py.bundle import Bundle
 from runtime_py.engines.onnx import Onnx
 from runtime_py.manifest import Artifact
@@ -28,27 +29,28 @@ def timed(bundle: Bundle, artifact: Artifact, threads: int, inputs: Mapping[str,
     most = min(MOST_RUNS, max(LEAST_RUNS, EVENTS // (artifact.operators_total or 200)))
     with TemporaryDirectory(prefix="edge-sdk-") as work:
         engine = Onnx(bundle.path / artifact.file, artifact, bundle.manifest, threads, profile=f"{work}/operators")
-        repeated(lambda: engine.run(dict(inputs)), most + WARM_UP)
+        for _ in range(WARM_UP):
+            engine.run(dict(inputs))
+        pulses = [0.0] * WARM_UP + steady(lambda: engine.run(dict(inputs)), most)
         events = json.loads(Path(engine.session.end_profiling()).read_text(encoding="utf-8"))
         engine.close()
-    return read(events)
+    return read(events, pulses)
 
 
-def read(events: Sequence[Mapping[str, Any]]) -> list[Timed]:
-    """The operators of a profile's events."""
+def read(events: Sequence[Mapping[str, Any]], pulses: Sequence[float]) -> list[Timed]:
+    """The operators of a profile's events, at the least pulse."""
     found: dict[str, list[Mapping[str, Any]]] = {}
     for event in events:
         if event.get("cat") == "Node" and str(event["name"]).endswith("_kernel_time"):
             found.setdefault(event["args"]["node_index"], []).append(event)
-    return [_timed(runs) for runs in found.values()]
+    return [_timed(runs, pulses) for runs in found.values()]
 
 
-def _timed(runs: Sequence[Mapping[str, Any]]) -> Timed:
+def _timed(runs: Sequence[Mapping[str, Any]], pulses: Sequence[float]) -> Timed:
     name, facts = str(runs[0]["name"]).removesuffix("_kernel_time"), runs[0]["args"]
     kind, made = str(facts["op_name"]), _shapes(facts.get("output_type_shape", []))
-    warm = runs[WARM_UP:] if len(runs) > WARM_UP else runs
     return Timed(
-        name, kind, middle([event["dur"] / 1e3 for event in warm]) + CUT_OFF_MS,
+        name, kind, middle([event["dur"] / 1e3 for event in runs], pulses) + CUT_OFF_MS,
         weights=_weights(kind, _shapes(facts.get("input_type_shape", []))),
         output=prod(made[0]) if made else None,
         integers=kind.startswith("Q") or "Integer" in kind or kind.startswith("DynamicQuantize"),

@@ -6,39 +6,49 @@ from math import prod
 from statistics import median
 from typing import Any
 
-from devices.operators import CUT_OFF_MS, MOST_RUNS, SECONDS, Timed, repeated
+from devices.operators import CUT_OFF_MS, Timed
+from devices.operators.steady import MOST_RUNS, PULSE, SECONDS, steady
 from runtime_py.bundle import Bundle
 from runtime_py.engines.openvino import OpenVino
 from runtime_py.manifest import Artifact
 
 WEIGHTED = frozenset({"Convolution", "GroupConvolution", "Deconvolution", "FullyConnected", "MatMul"})
-BATCHES, WARM_UP = 5, 3
-"""Networks that are compiled anew, as one disturbed run spoils a mean, and the runs of each that count for nothing: the
+BATCHES, MOST_BATCHES, WARM_UP = 5, 15, 3
+"""Networks that are compiled anew, as one disturbed run spoils a mean; and the runs of each that count for nothing: the
 first one prepares weights and code."""
+SOUND = 0.9
+"""Of a batch's runs that count, before no other is made in its place."""
 
 
 def timed(bundle: Bundle, artifact: Artifact, threads: int, inputs: Mapping[str, Any]) -> list[Timed]:
     """The operators after the plugin's own fusions, in the order in which they run.
 
     Each counter holds the mean of all runs so far in whole microseconds, rounded down: the warm-up is taken out of it
-    again. The median of the batches counts.
+    again. The median counts, of the BATCHES in which most runs do.
     """
-    batches: list[dict[str, float]] = []
-    for _ in range(BATCHES):
+    batches: list[tuple[float, dict[str, float]]] = []
+    while len(batches) < MOST_BATCHES and sum(share >= SOUND for share, _ in batches) < BATCHES:
         engine = OpenVino(bundle.path / artifact.file, artifact, bundle.manifest, threads, profile=True)
         run = partial(engine.run, dict(inputs))
-        warm = repeated(run, WARM_UP)
+        for _ in range(WARM_UP):
+            run()
         before = _means(engine)
-        all_runs = warm + repeated(run, MOST_RUNS // BATCHES, SECONDS / BATCHES)
-        batches.append({name: _later(before.get(name, 0.0), warm, ms, all_runs) for name, ms in _means(engine).items()})
+        pulses = steady(run, MOST_RUNS // BATCHES, SECONDS / BATCHES, patience=1)
+        slow = sum(pulses) / max(1, sum(map(bool, pulses))) / PULSE.least_us
+        means = {
+            name: _later(before.get(name, 0.0), WARM_UP, ms, WARM_UP + len(pulses)) / slow
+            for name, ms in _means(engine).items()
+        }
+        batches.append((sum(map(bool, pulses)) / len(pulses), means))
         rows = _executed(engine)
         graph = {
             node.get_friendly_name(): node for node in engine.request.get_compiled_model().get_runtime_model().get_ops()
         }
         engine.close()
+    best = [means for _, means in sorted(batches, key=lambda batch: -batch[0])[:BATCHES]]
     found = []
     for row in rows:
-        ms, node = median(batch.get(row.node_name, 0.0) for batch in batches), graph.get(row.node_name)
+        ms, node = median(means.get(row.node_name, 0.0) for means in best), graph.get(row.node_name)
         if ms >= 2 * CUT_OFF_MS or row.node_type in WEIGHTED:  # a small layer may take less than a whole one
             found.append(Timed(
                 row.node_name, row.node_type, max(ms, CUT_OFF_MS),

@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from devices.operators import NotTimed, Timed, middle, repeated
+from devices.operators import NotTimed, Timed
+from devices.operators.steady import middle, steady
 from runtime_py.bundle import Bundle
 from runtime_py.manifest import Artifact
 
@@ -67,10 +68,11 @@ def timed(bundle: Bundle, artifact: Artifact, threads: int, inputs: Mapping[str,
         empty.invoke()
         called.append(clock() - start)
 
-    repeated(round_of_all)
-    overhead = middle(called[1:])
+    round_of_all()
+    pulses = [0.0, *steady(round_of_all)]
+    overhead = middle(called, pulses)
     return [
-        _timed(piece, kinds, graph, schema, 1e3 * max(0.0, middle(times[1:]) - overhead))
+        _timed(piece, kinds, graph, schema, 1e3 * max(0.0, middle(times, pulses) - overhead))
         for piece, times in zip(found, samples, strict=True)
     ]
 

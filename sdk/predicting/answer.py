@@ -110,7 +110,7 @@ def _row(manifest: Manifest, cell: Cell, found: Found) -> Row | str:
             f" and {LEAST_NETWORKS} are the least"
         )
     made, errors = Model(others).predict(manifest.network), errors_of(leave_one_out(others))
-    same = next((one.p50_ms for one in found.cells[cell] if one.name == own), None)
+    same = next((one.whole_ms for one in found.cells[cell] if one.name == own), None)
     return Row(
         cell.target, cell.precision, cell.threads, made.ms, made.ms / (1 + errors.p90), made.ms * (1 + errors.p90),
         made.looked_up, made.outside, same, errors,

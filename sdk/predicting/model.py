@@ -22,12 +22,12 @@ SIZES = 9
 
 @dataclass(frozen=True)
 class Measured:
-    """One network on a device: its operators, and the p50 of a whole inference in ms. One of the bank is learned from,
-    and never counts where predictions are checked, as nobody runs it."""
+    """One network on a device: its operators, and an undisturbed inference in ms. One of the bank is learned from, and
+    never counts where predictions are checked, as nobody runs it."""
 
     name: str
     kernels: tuple[Kernel, ...]
-    p50_ms: float
+    whole_ms: float
     of_bank: bool = False
 
 
@@ -54,10 +54,10 @@ class Model:
                 families[family(kernel.node)].append(kernel)
         self._known = {one: median(values) for one, values in known.items()}
         self._families = {name: _Family(kernels) for name, kernels in families.items()}
-        self._whole = median(one.p50_ms / max(FLOOR_MS, sum(kernel.ms for kernel in one.kernels)) for one in measured)
+        self._whole = median(one.whole_ms / max(FLOOR_MS, sum(kernel.ms for kernel in one.kernels)) for one in measured)
 
     def predict(self, network: Sequence[Node]) -> Predicted:
-        """The p50 of an inference of `network`."""
+        """What an inference of `network` takes while nothing disturbs it."""
         by_node = [self._known.get(key(node), 0.0) for node in network]
         looked_up, outside = sum(by_node), 0.0
         unknown: dict[str, list[int]] = defaultdict(list)

@@ -1,7 +1,7 @@
 """Measurements that predictions are made from: profiles in bundles (`sdk profile BUNDLE --layers --save`)."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from devices.profiles import DeviceProfile, profiles
@@ -14,6 +14,9 @@ from sdk.predicting.kernels import kernels_of
 from sdk.predicting.model import Measured
 
 BANK = "sdk.predicting.bank:"
+SLOWER = 1.25
+"""Times the least pulse of all rows of a device: a row above it was measured while the device was slow. Those below are
+put at the least one."""
 
 
 class NoMeasurements(SdkError):
@@ -48,20 +51,22 @@ def find(paths: Sequence[Path], device: str) -> Found:
     manifests = [open_bundle(path).manifest for path in bundles(paths)]
     cells: dict[Cell, dict[str, Measured]] = {}
     others, disturbed = dict[str, None](), 0
+    best = fastest(row for manifest in manifests for row in manifest.profiles if is_of(row, device, board))
     for manifest in manifests:
         for row in manifest.profiles:
-            if not row.operators or not manifest.network or row.infer is None or row.kind != "measured":
+            if not row.operators or not manifest.network or row.kind != "measured":
                 continue
             if not is_of(row, device, board):
                 others[row.device] = None
                 continue
-            if not row.valid:
+            speed = speed_of(row, best)
+            if row.whole_ms is None or speed is None:
                 disturbed += 1
                 continue
             cell = Cell(row.target, row.precision, row.threads)
-            kernels = tuple(kernels_of(manifest.network, row))
+            kernels = tuple(replace(kernel, ms=speed * kernel.ms) for kernel in kernels_of(manifest.network, row))
             of_bank = manifest.source.startswith(BANK)
-            one = Measured(name_of(manifest), kernels, row.infer.p50_ms, of_bank)
+            one = Measured(name_of(manifest), kernels, speed * row.whole_ms, of_bank)
             cells.setdefault(cell, {})[one.name] = one
     if not cells:
         raise NoMeasurements(
@@ -70,6 +75,19 @@ def find(paths: Sequence[Path], device: str) -> Found:
             hint="on a device of that kind: sdk profile BUNDLE --device ... --layers --save, for several networks",
         )
     return Found(device, {cell: tuple(found.values()) for cell, found in cells.items()}, disturbed)
+
+
+def fastest(rows: Iterable[ProfileRow]) -> float:
+    """The least pulse of all rows, in microseconds: what the device is at full speed."""
+    return min((row.pulse_us for row in rows if row.pulse_us is not None), default=0.0)
+
+
+def speed_of(row: ProfileRow, least_us: float) -> float | None:
+    """What a row's times are to be multiplied by, to be those of the device at full speed; None where it was so slow
+    (hot, at a low clock, shared) that memory, which has a clock of its own, makes that wrong."""
+    if row.pulse_us is None or row.pulse_us > SLOWER * least_us:
+        return None
+    return least_us / row.pulse_us
 
 
 def bundles(paths: Sequence[Path]) -> Iterator[Path]:

@@ -61,7 +61,7 @@ def layers_of(rows: Sequence[ProfileRow], titles: Sequence[str]) -> Layers | Non
 
 def _sum(row: ProfileRow) -> str:
     total = sum(one.ms for one in row.operators)
-    whole = f" of {row.infer.p50_ms:.2f}" if row.infer else ""
+    whole = f" of {row.whole_ms:.2f}" if row.whole_ms else ""
     return f"{total:.2f}{whole} ms"
 
 

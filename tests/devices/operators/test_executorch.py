@@ -7,6 +7,7 @@ import pytest
 
 from devices.operators import CUT_OFF_MS, NotTimed, executorch
 from devices.operators.executorch import INTEGERS, _ms, timed
+from devices.operators.steady import PULSE
 from tests.devices.operators.tiny import Made, all_layers, lowered
 
 
@@ -36,8 +37,10 @@ def test_a_clock_of_whole_microseconds_is_not_taken_for_one_of_nanoseconds() -> 
         raw = [9.0, 9.0, 9.0, 0.004, 0.004, 0.004, 0.004]
         return SimpleNamespace(is_delegated_op=delegated, perf_data=SimpleNamespace(raw=raw))
 
-    assert _ms(event(True)) == pytest.approx(0.004 + CUT_OFF_MS)
-    assert _ms(event(False)) == pytest.approx(0.004)
+    PULSE.read_us()
+    pulses = [0.0] * 3 + [PULSE.least_us] * 4
+    assert _ms(event(True), pulses) == pytest.approx(0.004 + CUT_OFF_MS)
+    assert _ms(event(False), pulses) == pytest.approx(0.004)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from math import prod
 
 import pytest
 
-from devices.operators import Timed, middle, repeated, timer
+from devices.operators import Timed, timer
 from devices.operators.matching import ceiling, kinds_of, matched, rows
 from devices.operators.onnx import timed as timed_by_onnx
 from runtime_py.manifest import Node, OperatorRow, Roofline
@@ -216,20 +216,6 @@ def test_the_roof_is_the_share_of_the_ceiling_by_what_is_multiplied() -> None:
     assert without.roof is None
     (instant,) = rows([ran("Conv", C, ms=0.0)], (C,), roofline)
     assert (instant.gmacs_per_s, instant.roof) == (None, None)
-
-
-def test_the_middle_half_is_averaged() -> None:
-    assert middle([5.0]) == 5.0
-    assert middle([1.0, 2.0, 3.0, 1000.0]) == 2.5
-    assert middle([900.0, 4.0, 1.0, 3.0, 2.0, 5.0, 0.0, 6.0]) == 3.5
-
-
-def test_repeating_ends_by_its_number_or_its_time() -> None:
-    called: list[int] = []
-    assert repeated(lambda: called.append(1), 25, 1e9) == 25
-    assert repeated(lambda: called.append(1), 1000, 0.0) == 10
-    assert repeated(lambda: called.append(1), 3, 0.0) == 3
-    assert len(called) == 38
 
 
 def test_what_has_no_profile_is_said() -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from devices.operators import CUT_OFF_MS
 from devices.operators.onnx import WARM_UP, read, timed
+from devices.operators.steady import PULSE
 from tests.devices.operators.tiny import Made, all_layers, lowered
 
 
@@ -21,6 +22,11 @@ def event(
     return {"cat": "Node", "name": f"{name}_kernel_time", "dur": us, "ts": 0, "args": args}
 
 
+@pytest.fixture(autouse=True)
+def a_pulse() -> None:
+    PULSE.read_us()
+
+
 IMAGE, SMALL = {"float": [1, 3, 8, 8]}, {"float": [1, 16, 4, 4]}
 WEIGHT, BIAS = {"float": [16, 3, 3, 3]}, {"float": [16]}
 
@@ -32,7 +38,7 @@ def test_events_are_grouped_by_operator_in_the_order_of_the_first_run() -> None:
         events.append(event("conv", "Conv", "7", 40 + 2 * run + slow, [IMAGE, WEIGHT, BIAS], [SMALL]))
         events.append(event("conv", "Conv", "7", 1, [], []) | {"name": "conv_fence_before"})
         events.append(event("add", "Add", "2", 5, [SMALL, SMALL], [SMALL]))
-    conv, add = read(events)
+    conv, add = read(events, [0.0] * WARM_UP + [PULSE.least_us] * 4)
     assert (conv.name, conv.kind, conv.weights, conv.output) == ("conv", "Conv", 16 * 27, 256)
     assert conv.ms == pytest.approx((48 + 50) / 2 / 1000 + CUT_OFF_MS)  # the middle two of 46, 48, 50, 52
     assert (add.name, add.kind, add.weights, add.output) == ("add", "Add", None, 256)
@@ -40,8 +46,8 @@ def test_events_are_grouped_by_operator_in_the_order_of_the_first_run() -> None:
     assert not conv.integers
 
 
-def test_a_single_run_counts() -> None:
-    (one,) = read([event("conv", "Conv", "0", 8, [IMAGE, WEIGHT], [SMALL])])
+def test_a_single_run_pulses() -> None:
+    (one,) = read([event("conv", "Conv", "0", 8, [IMAGE, WEIGHT], [SMALL])], [PULSE.least_us])
     assert one.ms == pytest.approx(0.008 + CUT_OFF_MS)
 
 
@@ -64,12 +70,13 @@ BYTE, SCALE, WHOLE = {"uint8": [1, 16, 4, 4]}, {"float": []}, {"int8": [16, 16, 
 def test_weights_are_told_where_they_are_listed(
     kind: str, given: list[Any], weights: int | None, integers: bool
 ) -> None:
-    (one,) = read([event("x", kind, "0", 8, given, [SMALL])])
+    (one,) = read([event("x", kind, "0", 8, given, [SMALL])], [PULSE.least_us])
     assert (one.weights, one.integers) == (weights, integers)
 
 
 def test_without_shapes_nothing_is_made_up() -> None:
-    (one,) = read([{"cat": "Node", "name": "x_kernel_time", "dur": 3, "args": {"op_name": "Conv", "node_index": "0"}}])
+    event = {"cat": "Node", "name": "x_kernel_time", "dur": 3, "args": {"op_name": "Conv", "node_index": "0"}}
+    (one,) = read([event], [PULSE.least_us])
     assert (one.weights, one.output) == (None, None)
 
 

@@ -66,5 +66,6 @@ def row(nodes: tuple[Node, ...], device: str, target: str = "tflite", **changes:
     fields: dict[str, object] = {
         "target": target, "precision": "fp32", "threads": 1, "device": device, "valid": True, "operators": operators,
         "infer": Timing(samples=5, p50_ms=p50, p90_ms=p50, p99_ms=p50, min_ms=p50, max_ms=p50, mad_ms=0.0),
+        "whole_ms": p50, "pulse_us": 15.0,
     }  # fmt: skip
     return ProfileRow(**(fields | changes))  # type: ignore[arg-type]

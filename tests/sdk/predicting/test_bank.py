@@ -42,6 +42,6 @@ def test_there_is_no_ninth() -> None:
 
 def test_banks_are_learned_from_and_never_counted() -> None:
     nets = [measured(seed) for seed in range(6)]
-    banks = [one.__class__(one.name, one.kernels, one.p50_ms, of_bank=True) for one in nets[:3]]
+    banks = [one.__class__(one.name, one.kernels, one.whole_ms, of_bank=True) for one in nets[:3]]
     assert [row.name for row in leave_one_out([*banks, *nets[3:]])] == [one.name for one in nets[3:]]
     assert len(leave_one_out(banks)) == 3

@@ -14,7 +14,7 @@ from tests.sdk.predicting.nets import CALL, measured, network, row, time_of
 def test_operators_that_were_measured_are_looked_up() -> None:
     one = measured(1)
     found = Model([one]).predict([kernel.node for kernel in one.kernels])
-    assert found.ms == pytest.approx(one.p50_ms)
+    assert found.ms == pytest.approx(one.whole_ms)
     assert found.looked_up == pytest.approx(1.0)
     assert found.outside == 0.0
     assert list(found.by_node) == [pytest.approx(kernel.ms) for kernel in one.kernels]
@@ -36,10 +36,10 @@ def test_networks_that_were_left_out_are_predicted_from_the_others() -> None:
 def test_a_left_out_network_is_left_out_in_every_size() -> None:
     small, large, other = measured(1), measured(2), measured(3)
     twins = [
-        Measured("net 3x96x96", small.kernels, small.p50_ms),
-        Measured("net 3x224x224", small.kernels, small.p50_ms),
-        Measured("other 3x224x224", other.kernels, other.p50_ms),
-        Measured("third 3x224x224", large.kernels, large.p50_ms),
+        Measured("net 3x96x96", small.kernels, small.whole_ms),
+        Measured("net 3x224x224", small.kernels, small.whole_ms),
+        Measured("other 3x224x224", other.kernels, other.whole_ms),
+        Measured("third 3x224x224", large.kernels, large.whole_ms),
     ]
     found = {one.name: one for one in leave_one_out(twins)}
     assert found["net 3x96x96"].looked_up < 1.0
@@ -73,8 +73,8 @@ def test_points_and_windows_and_each_activation_are_families_of_their_own() -> N
 
 def test_what_a_call_takes_is_learned_from_whole_inferences() -> None:
     one = measured(1)
-    assert one.p50_ms == pytest.approx(CALL * sum(kernel.ms for kernel in one.kernels))
-    slower = Measured(one.name, one.kernels, 2 * one.p50_ms)
+    assert one.whole_ms == pytest.approx(CALL * sum(kernel.ms for kernel in one.kernels))
+    slower = Measured(one.name, one.kernels, 2 * one.whole_ms)
     nodes = [kernel.node for kernel in one.kernels]
     assert Model([slower]).predict(nodes).ms == pytest.approx(2 * Model([one]).predict(nodes).ms)
 

@@ -36,11 +36,24 @@ def test_boards_go_by_their_kind_and_processors_by_their_name(tmp_path: Path) ->
 
 
 def test_disturbed_and_emulated_rows_and_those_without_operators_do_not_count(tmp_path: Path) -> None:
-    make(tmp_path, 1, valid=False, why="others")
+    make(tmp_path, 1, whole_ms=None)
     make(tmp_path, 2, kind="emulated")
     make(tmp_path, 3, operators=())
     with pytest.raises(NoMeasurements, match="1 disturbed row"):
         find([tmp_path], "rpi5")
+
+
+def test_rows_are_put_at_the_device_s_full_speed(tmp_path: Path) -> None:
+    """Hot, say: nothing disturbed the row, and it is no figure of the device. By half it is too slow to be used."""
+    for seed, pulse_us in enumerate((15.0, 18.0, 30.0)):
+        make(tmp_path, seed, pulse_us=pulse_us)
+    found = find([tmp_path], "rpi5")
+    (rows,) = found.cells.values()
+    assert [one.whole_ms for one in rows] == pytest.approx(
+        [CALL * sum(map(time_of, network(seed))) * speed for seed, speed in ((0, 1.0), (1, 15 / 18))]
+    )
+    assert sum(kernel.ms for kernel in rows[1].kernels) == pytest.approx(rows[1].whole_ms / CALL)
+    assert found.disturbed == 1
 
 
 def test_a_bundle_is_predicted_without_its_own_measurements(tmp_path: Path) -> None:
