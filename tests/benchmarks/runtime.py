@@ -56,7 +56,7 @@ def openvino(path: Path, array: Any, threads: int) -> Callable[[], Any]:
     own = ov.Core().compile_model(str(path / "model.xml"), "CPU", settings).create_infer_request()
 
     def call() -> Any:
-        own.infer([array], share_inputs=True)
+        own.infer({0: array}, share_inputs=True)
         return own.get_output_tensor(0).data.copy()
 
     return call
