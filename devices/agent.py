@@ -30,7 +30,7 @@ SPREAD = 0.05
 OTHERS = 0.25
 """Of one core, that other processes may use."""
 WARM_UP_RUNS, WARM_UP_S = 10, 1.0
-JUMP_S = 0.5
+JUMP_S, TICK_S = 0.5, 0.25
 WATTS_S = 3.0
 """Sensors give some ten values a second: fewer than so many seconds say little."""
 NOT_ASKED_FOR: tuple[dict[str, Any], dict[str, str]] = ({}, {"operators": "were not asked for"})
@@ -102,7 +102,7 @@ def percentile(ordered: list[float], rank: int) -> float:
 
 
 def sampled(call: Callable[[], Any], samples: int, seconds: float, tick: Callable[[float], None]) -> list[float]:
-    """Milliseconds of each call, until there are so many and so much time has gone; `tick` once a second, untimed."""
+    """Milliseconds of each call, until there are so many and so much time has gone; `tick` every TICK_S, untimed."""
     found: list[float] = []
     clock = time.perf_counter
     began = told = clock()
@@ -111,7 +111,7 @@ def sampled(call: Callable[[], Any], samples: int, seconds: float, tick: Callabl
         call()
         end = clock()
         found.append(1e3 * (end - start))
-        if end - told >= 1.0:
+        if end - told >= TICK_S:
             told = end
             tick(min(1.0, (end - began) / seconds) if seconds else 1.0)
         if len(found) >= samples and end - began >= seconds:
@@ -129,6 +129,7 @@ def measure(job: Job) -> Any:
 
 
 def _row(job: Job, session: Any, load_ms: float, work: Path) -> Any:
+    from devices.steady import PULSE  # after loading was timed, as it imports numpy
     from runtime_py.engines import version_of
     from runtime_py.host import peak_rss_mb, probe
     from runtime_py.manifest import ProfileRow
@@ -141,13 +142,16 @@ def _row(job: Job, session: Any, load_ms: float, work: Path) -> Any:
     say(progress=0.0, doing="warming up")
     sampled(call, WARM_UP_RUNS, WARM_UP_S, lambda share: None)
     before, hot = Moment.now(), conditions("start")
-    parts: list[list[float]] = []
+    parts, pulses = list[list[float]](), list[list[float]]()
     for repeat in range(job.repeats):
+        pulses.append([PULSE.read_us()])
 
         def tick(share: float, repeat: int = repeat) -> None:
             say(progress=(repeat + share) / (job.repeats + 1), doing=f"infer {repeat + 1}/{job.repeats}")
+            pulses[-1].append(PULSE.read_us())
 
         parts.append(sampled(call, -(-job.samples // job.repeats), job.seconds / job.repeats, tick))
+        pulses[-1].append(PULSE.read_us())
     after, cool = Moment.now(), conditions("end")
     say(progress=job.repeats / (job.repeats + 1), doing="stages")
     measured = {
@@ -158,7 +162,7 @@ def _row(job: Job, session: Any, load_ms: float, work: Path) -> Any:
     peak_mb = peak_rss_mb()  # before a second copy of the network is loaded for its operators
     operators, untimed = operators_of(job, session) if job.operators else NOT_ASKED_FOR
     artifact, host = session.artifact, probe()
-    why = invalid(parts, before, after, hot | cool)
+    why = invalid(parts, before, after, hot | cool, [sum(part) / len(part) for part in pulses])
     unmeasured = {"energy_mj": no_energy} if energy is None else {}
     if energy is not None and energy.gross_mj is None:
         unmeasured["energy_mj"] = energy.why
@@ -170,6 +174,7 @@ def _row(job: Job, session: Any, load_ms: float, work: Path) -> Any:
         kind="emulated" if job.emulated else "measured",
         infer=timing([value for part in parts for value in part]),
         repeats_p50_ms=tuple(percentile(sorted(part), 50) for part in parts),
+        repeats_pulse_us=tuple(sum(part) / len(part) for part in pulses),
         samples_ms=tuple(tuple(part) for part in parts) if job.keep_samples else (),
         stages=measured, sustained=seconds, load_ms=load_ms, first_ms=first_ms, peak_rss_mb=peak_mb,
         file_bytes=artifact.bytes,
@@ -218,8 +223,8 @@ def operators_of(job: Job, session: Any) -> tuple[dict[str, Any], dict[str, str]
     """A row's `operators`, `whole_ms`, `pulse_us` and `roofline`; and why there are none, or none with a module."""
     from devices.operators import timer
     from devices.operators.matching import rows
-    from devices.operators.steady import PULSE, middle, steady
     from devices.roofline import roofline
+    from devices.steady import PULSE, middle, steady
     from runtime_py.bundle import open_bundle
     from runtime_py.errors import SdkError
 
@@ -315,12 +320,17 @@ def _calls(session: Any, work: Path) -> tuple[Callable[[], Any], dict[str, Calla
     }
 
 
-def invalid(parts: list[list[float]], before: Moment, after: Moment, seen: dict[str, str]) -> list[str]:
+def invalid(
+    parts: list[list[float]], before: Moment, after: Moment, seen: dict[str, str], pulses_us: list[float]
+) -> list[str]:
     """Why a run says nothing of the device, in words; empty where it is sound."""
     why, medians = [], [percentile(sorted(part), 50) for part in parts]
     spread = (max(medians) - min(medians)) / percentile(sorted(medians), 50)
     if spread > SPREAD:
         why.append(f"the repeats' medians are {spread:.0%} apart, over {SPREAD:.0%}")
+        slower = max(pulses_us) / min(pulses_us)
+        if slower > 1 + SPREAD:  # its clock, or other guests of the host that shares it out
+            why[-1] += f" (the processor itself was up to {slower:.2f} times slower meanwhile)"
     steady = after.steady_s - before.steady_s
     others = ((after.all_s - before.all_s) - (after.own_s - before.own_s)) / steady if after.all_s else 0.0
     if others > OTHERS:

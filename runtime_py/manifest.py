@@ -437,6 +437,8 @@ class ProfileRow(Record, frozen=True, kw_only=True):
     kind: Literal["measured", "emulated"] = "measured"
     infer: Timing | None = None
     repeats_p50_ms: tuple[float, ...] = ()
+    repeats_pulse_us: tuple[float, ...] = ()
+    """Of each repeat, the mean time of a small fixed piece of work in between: how fast the processor was."""
     samples_ms: tuple[tuple[float, ...], ...] = ()
     """Every inference's time, by repeat, where they were asked for: a manifest does not keep them."""
     stages: dict[str, Timing] = {}

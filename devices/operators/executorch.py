@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from devices.operators import CUT_OFF_MS, NotTimed, Timed
-from devices.operators.steady import middle, steady
+from devices.steady import middle, steady
 from runtime_py.bundle import Bundle
 from runtime_py.engines.executorch import ExecuTorch
 from runtime_py.manifest import Artifact

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from devices.operators import NotTimed, Timed
-from devices.operators.steady import middle, steady
+from devices.steady import middle, steady
 from runtime_py.bundle import Bundle
 from runtime_py.engines import ENGINES
 from runtime_py.engines.mcu import FLAGS, MOST_SECONDS, SOURCES

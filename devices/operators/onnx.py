@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from devices.operators import CUT_OFF_MS, Timed
-from devices.operators.steady import LEAST_RUNS, MOST_RUNS, middle, steady
+from devices.steady import LEAST_RUNS, MOST_RUNS, middle, steady
 from runtime_py.bundle import Bundle
 from runtime_py.engines.onnx import Onnx
 from runtime_py.manifest import Artifact

@@ -7,7 +7,7 @@ from statistics import median
 from typing import Any
 
 from devices.operators import CUT_OFF_MS, Timed
-from devices.operators.steady import MOST_RUNS, PULSE, SECONDS, steady
+from devices.steady import MOST_RUNS, PULSE, SECONDS, steady
 from runtime_py.bundle import Bundle
 from runtime_py.engines.openvino import OpenVino
 from runtime_py.manifest import Artifact

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from devices.operators import NotTimed, Timed
-from devices.operators.steady import middle, steady
+from devices.steady import middle, steady
 from runtime_py.bundle import Bundle
 from runtime_py.manifest import Artifact
 

@@ -9,6 +9,7 @@ from devices.profiling import FULL, QUICK
 from exporters import TARGETS
 from runtime_py.engines import ENGINES
 from sdk.bench.plan import Plan
+from sdk.bench.repeating import SLOWED
 from sdk.bench.results import Result
 from sdk.bench.runner import Benched
 from sdk.staging import replace_file
@@ -34,6 +35,7 @@ def markdown(plan: Plan, found: Benched, drawing: str) -> str:
         plan=plan,
         file=os.path.relpath(plan.path, plan.page.parent if plan.page else plan.path.parent),
         run=found.run,
+        slowed=sum(int(one.row.conditions.get(SLOWED, "0")) for one in found.results if one.row),
         drawing=drawing,
         blocks=_blocks(plan, found.results),
         precisions=_precisions(plan, found.results),

@@ -14,19 +14,28 @@ from devices.agent import SPREAD, Job, percentile, timing
 from devices.profiling import Launch
 from runtime_py.manifest import ProfileRow
 
+SLOWER = 1.1
+"""Times the least pulse of all starts: one above it ran while the processor was slow, and is made again."""
+SLOWED = "starts_slowed"
+"""Their number, in a row's conditions."""
+MOST = 3
+"""Times as many starts, at most."""
+
 
 def repeating(launch: Launch, repeats: int) -> Launch:
     """A launch that starts the agent so many times, one after the other, and gives one row of all.
 
-    The job's samples and seconds are shared out. A sustained run and a meter are the last start's alone. The first
-    start that gives no row ends it, with what it said.
+    The job's samples and seconds are shared out. A sustained run and a meter are one start's alone. The first start
+    that gives no row ends it, with what it said. Starts while the processor was slower than beside others, by the
+    agent's pulse, which knows nothing of the network's own times, do not count, and are made again.
     """
 
     def started(job: Job) -> Iterator[bytes]:
         rows: list[ProfileRow] = []
-        for at in range(repeats):
+        while (at := len(at_full_speed(rows))) < repeats and len(rows) < MOST * repeats:
             row: ProfileRow | None = None
-            for line in launch(_part(job, repeats, last=at == repeats - 1)):
+            last = at == repeats - 1 and not any(_of_last(row) for row in rows)
+            for line in launch(_part(job, repeats, last=last)):
                 message = _message(line)
                 if "row" in message:
                     row = msgspec.convert(message["row"], ProfileRow)
@@ -39,18 +48,26 @@ def repeating(launch: Launch, repeats: int) -> Launch:
             if row is None:
                 return
             rows.append(row)
-        yield msgspec.json.encode({"row": merged(rows)})
+        yield msgspec.json.encode({"row": merged(rows, repeats)})
 
     return started
 
 
-def merged(rows: Sequence[ProfileRow]) -> ProfileRow:
-    """One row of several starts, each with its samples.
+def at_full_speed(rows: Sequence[ProfileRow]) -> list[ProfileRow]:
+    """The starts beside which the processor was about as fast as beside any."""
+    pulses = [max(row.repeats_pulse_us, default=0.0) for row in rows]
+    return [row for row, pulse in zip(rows, pulses, strict=True) if pulse <= SLOWER * min(pulses)]
+
+
+def merged(starts: Sequence[ProfileRow], repeats: int) -> ProfileRow:
+    """One row of those `starts` that count, each with its samples; of all, where fewer than `repeats` do.
 
     Loading and the first answer are the starts' medians, memory is the most, and the stages are those of the start in
     the middle. It is invalid where a start is, or where their medians are further apart than the agent's SPREAD.
     """
-    first, last = rows[0], rows[-1]
+    sound = at_full_speed(starts)
+    rows = sound if len(sound) >= repeats else starts
+    first, last = rows[0], next(filter(_of_last, starts), rows[-1])
     parts = [list(part) for row in rows for part in row.samples_ms]
     medians = [percentile(sorted(part), 50) for part in parts]
     spread = (max(medians) - min(medians)) / percentile(sorted(medians), 50)
@@ -60,10 +77,14 @@ def merged(rows: Sequence[ProfileRow]) -> ProfileRow:
         why.append(f"the repeats' medians are {spread:.0%} apart, over {SPREAD:.0%}")
     middle = sorted(rows, key=lambda row: row.repeats_p50_ms)[len(rows) // 2]
     memory = [row.peak_rss_mb for row in rows if row.peak_rss_mb is not None]
+    begun = {name: text for name, text in first.conditions.items() if name.endswith("_start")}
+    if len(sound) < len(starts):
+        begun[SLOWED] = f"{len(starts) - len(sound)}"
     return msgspec.structs.replace(
         last,
         infer=timing([value for part in parts for value in part]),
         repeats_p50_ms=tuple(medians),
+        repeats_pulse_us=tuple(pulse for row in rows for pulse in row.repeats_pulse_us),
         samples_ms=tuple(map(tuple, parts)),
         stages=middle.stages,
         load_ms=_median([row.load_ms for row in rows]),
@@ -71,7 +92,7 @@ def merged(rows: Sequence[ProfileRow]) -> ProfileRow:
         peak_rss_mb=max(memory, default=None),
         valid=not why,
         why="; ".join(why),
-        conditions=last.conditions | {name: text for name, text in first.conditions.items() if name.endswith("_start")},
+        conditions=last.conditions | begun,
     )
 
 
@@ -80,6 +101,11 @@ def _part(job: Job, repeats: int, *, last: bool) -> Job:
         job, repeats=1, samples=-(-job.samples // repeats), seconds=job.seconds / repeats, keep_samples=True,
         sustain_s=job.sustain_s if last else 0.0, meter=job.meter if last else "",
     )  # fmt: skip
+
+
+def _of_last(row: ProfileRow) -> bool:
+    """Whether it has what one start alone is asked for."""
+    return bool(row.sustained) or row.energy is not None or row.energy_mj is not None
 
 
 def _message(line: bytes) -> dict[str, Any]:

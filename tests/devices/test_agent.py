@@ -37,7 +37,7 @@ def test_every_sample_is_kept() -> None:
 
 
 def test_a_quiet_run_is_valid() -> None:
-    assert invalid([[1.0, 1.0], [1.02, 1.02], [1.04, 1.04]], *QUIET, {}) == []
+    assert invalid([[1.0, 1.0], [1.02, 1.02], [1.04, 1.04]], *QUIET, {}, [20.0] * 3) == []
 
 
 @pytest.mark.parametrize(
@@ -52,8 +52,14 @@ def test_a_quiet_run_is_valid() -> None:
 def test_what_disturbs_a_run_is_named(
     parts: list[list[float]], after: Moment, seen: dict[str, str], words: str
 ) -> None:
-    (why,) = invalid(parts, QUIET[0], after, seen)
+    (why,) = invalid(parts, QUIET[0], after, seen, [20.0, 20.5])
     assert words in why
+
+
+def test_a_processor_that_slowed_down_is_named_where_the_repeats_differ() -> None:
+    (why,) = invalid([[1.0], [1.4]], *QUIET, {}, [20.0, 28.0])
+    assert why.endswith("over 5% (the processor itself was up to 1.40 times slower meanwhile)")
+    assert invalid([[1.0], [1.04]], *QUIET, {}, [20.0, 28.0]) == []
 
 
 def test_a_raspberry_pi_s_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

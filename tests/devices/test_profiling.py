@@ -48,7 +48,8 @@ def test_a_row_has_what_was_measured_and_why_the_rest_is_not(bundle: Path) -> No
     for one in found.rows:
         assert one.infer is not None
         assert one.infer.samples >= 20
-        assert len(one.repeats_p50_ms) == 5
+        assert len(one.repeats_p50_ms) == len(one.repeats_pulse_us) == 5
+        assert min(one.repeats_pulse_us) > 0
         assert one.load_ms is not None
         assert one.load_ms > one.infer.p50_ms
         assert one.peak_rss_mb is not None

@@ -7,7 +7,7 @@ import pytest
 
 from devices.operators import CUT_OFF_MS, NotTimed, executorch
 from devices.operators.executorch import INTEGERS, _ms, timed
-from devices.operators.steady import PULSE
+from devices.steady import PULSE
 from tests.devices.operators.tiny import Made, all_layers, lowered
 
 

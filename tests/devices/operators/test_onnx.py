@@ -6,7 +6,7 @@ import pytest
 
 from devices.operators import CUT_OFF_MS
 from devices.operators.onnx import WARM_UP, read, timed
-from devices.operators.steady import PULSE
+from devices.steady import PULSE
 from tests.devices.operators.tiny import Made, all_layers, lowered
 
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from devices.operators import steady as module
-from devices.operators.steady import LEAST_RUNS, PATIENCE, Pulse, middle, steady
+from devices import steady as module
+from devices.steady import LEAST_RUNS, PATIENCE, Pulse, middle, steady
 
 
 class Told(Pulse):
