@@ -1,11 +1,18 @@
-"""ONNX Runtime's operators, from its own profile: a JSON file of events in whole microseconds, rounded down."""
+"""ONNX Runtime's operators, from its own profile: a JSON file of events in whole microseconds, rounded down.
+
+Writing an event takes longer than a small operator does, and some of it falls into the event's own time: what, is
+measured with a chain of additions that is run with a profile and without one, and subtracted.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
 from math import prod
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from time import perf_counter
 from typing import Any
+
+import numpy as np
 
 from devices.operators import CUT_OFF_MS, Timed
 from devices.steady import LEAST_RUNS, MOST_RUNS, middle, steady
@@ -16,6 +23,8 @@ from runtime_py.manifest import Artifact
 EVENTS = 30_000
 """Of a profile at most: each is some 800 bytes of JSON."""
 WARM_UP = 3
+LINKS = 32
+"""Additions of one number each, in a chain."""
 WEIGHTS = {
     "Conv": 1, "FusedConv": 1, "ConvTranspose": 1, "Gemm": 1, "FusedGemm": 1, "MatMul": 1, "FusedMatMul": 1,
     "ConvInteger": 1, "MatMulInteger": 1, "MatMulIntegerToFloat": 1, "DynamicQuantizeMatMul": 1,
@@ -34,23 +43,72 @@ def timed(bundle: Bundle, artifact: Artifact, threads: int, inputs: Mapping[str,
         pulses = [0.0] * WARM_UP + steady(lambda: engine.run(dict(inputs)), most)
         events = json.loads(Path(engine.session.end_profiling()).read_text(encoding="utf-8"))
         engine.close()
-    return read(events, pulses)
+    return read(events, pulses, written_ms(threads))
 
 
-def read(events: Sequence[Mapping[str, Any]], pulses: Sequence[float]) -> list[Timed]:
-    """The operators of a profile's events, at the least pulse."""
+def written_ms(threads: int) -> float:
+    """What writing its profile adds to an operator's time."""
+    import onnxruntime as ort
+
+    given, plain = {"x0": np.zeros(1, np.float32), "one": np.ones(1, np.float32)}, list[float]()
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    with TemporaryDirectory(prefix="edge-sdk-") as work:
+        session = ort.InferenceSession(chain(), options, providers=["CPUExecutionProvider"])
+
+        def run() -> None:
+            start = perf_counter()
+            session.run(None, given)
+            plain.append(1e3 * (perf_counter() - start) / LINKS)
+
+        pulses = steady(run, seconds=0.2)
+        alone = middle(plain, pulses)
+        options.enable_profiling, options.profile_file_prefix = True, f"{work}/links"
+        profiled = ort.InferenceSession(chain(), options, providers=["CPUExecutionProvider"])
+        pulses = steady(lambda: profiled.run(None, given), seconds=0.2)
+        events = json.loads(Path(profiled.end_profiling()).read_text(encoding="utf-8"))
+    links = read(events, pulses, 0.0)
+    return max(0.0, sum(link.ms for link in links) / len(links) - alone)
+
+
+def chain() -> bytes:
+    """A file of LINKS additions in a row, in bytes of protobuf: a device has no package that writes them."""
+    number = _field(2, _field(1, _field(1, 1) + _field(2, _field(1, _field(1, 1)))))  # float32, of shape (1,)
+    nodes = [
+        _field(1, _field(1, f"x{at}") + _field(1, "one") + _field(2, f"x{at + 1}") + _field(4, "Add"))
+        for at in range(LINKS)
+    ]
+    given = [_field(11, _field(1, name) + number) for name in ("x0", "one")]
+    made = _field(12, _field(1, f"x{LINKS}") + number)
+    graph = b"".join(nodes) + _field(2, "links") + b"".join(given) + made
+    return _field(1, 8) + _field(8, _field(2, 17)) + _field(7, graph)
+
+
+def _field(number: int, value: bytes | str | int) -> bytes:
+    if isinstance(value, int):
+        return bytes([number << 3]) + _varint(value)
+    content = value.encode() if isinstance(value, str) else value
+    return bytes([number << 3 | 2]) + _varint(len(content)) + content
+
+
+def _varint(value: int) -> bytes:
+    return bytes([value]) if value < 128 else bytes([value & 127 | 128]) + _varint(value >> 7)
+
+
+def read(events: Sequence[Mapping[str, Any]], pulses: Sequence[float], written: float) -> list[Timed]:
+    """The operators of a profile's events, at the least pulse and without the ms that writing each takes."""
     found: dict[str, list[Mapping[str, Any]]] = {}
     for event in events:
         if event.get("cat") == "Node" and str(event["name"]).endswith("_kernel_time"):
             found.setdefault(event["args"]["node_index"], []).append(event)
-    return [_timed(runs, pulses) for runs in found.values()]
+    return [_timed(runs, pulses, written) for runs in found.values()]
 
 
-def _timed(runs: Sequence[Mapping[str, Any]], pulses: Sequence[float]) -> Timed:
+def _timed(runs: Sequence[Mapping[str, Any]], pulses: Sequence[float], written: float) -> Timed:
     name, facts = str(runs[0]["name"]).removesuffix("_kernel_time"), runs[0]["args"]
     kind, made = str(facts["op_name"]), _shapes(facts.get("output_type_shape", []))
     return Timed(
-        name, kind, middle([event["dur"] / 1e3 for event in runs], pulses) + CUT_OFF_MS,
+        name, kind, max(CUT_OFF_MS, middle([event["dur"] / 1e3 for event in runs], pulses) + CUT_OFF_MS - written),
         weights=_weights(kind, _shapes(facts.get("input_type_shape", []))),
         output=prod(made[0]) if made else None,
         integers=kind.startswith("Q") or "Integer" in kind or kind.startswith("DynamicQuantize"),
