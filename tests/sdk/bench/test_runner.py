@@ -23,6 +23,7 @@ from runtime_py.manifest import ProfileRow
 from sdk.bench.database import Database
 from sdk.bench.exports import Found, Unmade
 from sdk.bench.plan import Network, Plan
+from sdk.bench.repeating import MOST
 from sdk.bench.results import Made, Result
 from sdk.bench.runner import Benched, Watch, Ways, row_s, run_plan
 from sdk.locking import lock_of
@@ -49,6 +50,11 @@ def bench(tmp_path: Path) -> Callable[..., Benched]:
                             ways=Ways(launch=answering(told, seen), **ways))  # fmt: skip
 
     return run
+
+
+def starts(repeats: int) -> tuple[int, int]:
+    """How many a row may be of: as many as were asked for, or all, where the processor did not keep its speed."""
+    return repeats, MOST * repeats
 
 
 def counted(seen: Sequence[Job]) -> list[int]:
@@ -286,7 +292,8 @@ def test_over_ssh_the_real_agent_measures_there(plan_of: PlanOf, tmp_path: Path,
         plan = plan_of(f"devices = [{place}]", "samples = 40", "seconds = 0.2", "repeats = 5", "attempts = 1")
         (one,) = run_plan(plan, database, tmp_path / "exports", ways=Ways(push=copied)).results
     assert one.row is not None, one.why
-    assert (one.row.kind, one.device, len(one.row.repeats_p50_ms)) == ("emulated", "board", 5)
+    assert (one.row.kind, one.device) == ("emulated", "board")
+    assert len(one.row.repeats_p50_ms) in starts(5)
     assert lock_of(server.address).is_file()
 
 
@@ -329,9 +336,10 @@ def test_a_bench_that_is_killed_in_the_middle_and_begun_again(
     assert [one.threads for one in after] == [1, 2, 3, 4], again.stderr
     valid = [one for one in before if one.outcome == "measured"]
     assert [one for one in after if one.cell in {old.cell for old in valid}] == valid, "valid rows were left alone"
-    for one in after:  # on a busy machine a row may be disturbed, but it is there, of five starts
+    for one in after:  # on a busy machine a row may be disturbed, but it is there, of five starts or all that were made
         assert one.row is not None
-        assert [len(part) >= 8 for part in one.row.samples_ms] == [True] * 5
+        assert len(one.row.samples_ms) in starts(5)
+        assert all(len(part) >= 8 for part in one.row.samples_ms)
         assert one.row.infer is not None
         assert one.row.infer.samples == sum(map(len, one.row.samples_ms))
     assert again.returncode == (1 if any(one.outcome == "invalid" for one in after) else 0)

@@ -1,20 +1,17 @@
 """The table of layers: which rows and modules it shows."""
 
-from runtime_py.manifest import OperatorRow, ProfileRow, Roofline, Timing
+from runtime_py.manifest import OperatorRow, ProfileRow, Roofline
 from sdk.report.operators import SHOWN, layers_of
 
 
-def row(target: str, times: dict[str, float], p50: float | None = None, **changes: object) -> ProfileRow:
+def row(target: str, times: dict[str, float], whole_ms: float | None = None, **changes: object) -> ProfileRow:
     """The modules' times, in the network's order."""
-    infer = None
-    if p50 is not None:
-        infer = Timing(samples=5, p50_ms=p50, p90_ms=p50, p99_ms=p50, min_ms=p50, max_ms=p50, mad_ms=0.0)
     operators = tuple(
         OperatorRow(name=module, kind="Conv", ms=ms, node=place, module=module, macs=2_000_000, gmacs_per_s=2 / ms)
         for place, (module, ms) in enumerate(times.items())
     )
-    fields: dict[str, object] = {"target": target, "precision": "fp32", "threads": 2, "device": "x", "infer": infer,
-                                 "operators": operators}  # fmt: skip
+    fields: dict[str, object] = {"target": target, "precision": "fp32", "threads": 2, "device": "x",
+                                 "whole_ms": whole_ms, "operators": operators}  # fmt: skip
     return ProfileRow(**(fields | changes))  # type: ignore[arg-type]
 
 
