@@ -28,6 +28,7 @@ BY_FILE = {
     "runtime_py/signing.py": {"cryptography"},
     "devices/operators/tflite.py": {"ai_edge_litert", "flatbuffers"},  # which cuts files apart
     "devices/operators/executorch.py": {"executorch"},  # its Inspector
+    "devices/operators/onnx.py": {"onnxruntime"},  # times a chain of its own
     "devices/roofline.py": {"ai_edge_litert"},
 }
 HEAVY = {"torch", "safetensors", "numpy", "PIL", "rich", "jinja2", "msgspec"} | RUNTIMES | CONVERTERS
