@@ -41,6 +41,7 @@ class LiteRT:
             import litert_torch
 
             from exporters.edges import edges_of, float_ended, has_edges
+            from exporters.joins import kept_in_float
             from exporters.named import Named, sample_inputs
             from exporters.passes import rewrite
             from exporters.quantized import has_wide_values, is_quantized, unfolded
@@ -52,7 +53,7 @@ class LiteRT:
             rewritten = rewrite(float_ended(program) if edged else program, self.name)
             quantised = is_quantized(program)
             if quantised:
-                rewritten = unfolded(rewritten)
+                rewritten = unfolded(kept_in_float(rewritten))
             module = Named(rewritten, options.input_names, options.output_names)
             samples = sample_inputs(rewritten, options.input_names)
             try:
