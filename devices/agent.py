@@ -224,21 +224,21 @@ def operators_of(job: Job, session: Any) -> tuple[dict[str, Any], dict[str, str]
     from devices.operators import timer
     from devices.operators.matching import rows
     from devices.roofline import roofline
-    from devices.steady import PULSE, middle, steady
+    from devices.steady import PULSE, undisturbed_ms
     from runtime_py.bundle import open_bundle
     from runtime_py.errors import SdkError
 
     say(progress=0.99, doing="operators")
-    given, whole_ms = _given(session), list[float]()
+    given = _given(session)
     try:
         timed = timer(job.target).timed(open_bundle(session.path), session.artifact, job.threads, given)
     except SdkError as error:
         return {}, {"operators": "; ".join(filter(None, (error.given, error.hint)))}
-    pulses = steady(lambda: whole_ms.extend(sampled(lambda: session.run(given), 1, 0.0, lambda share: None)))
+    whole_ms = undisturbed_ms(lambda: session.run(given))
     roof = roofline(job.threads)
     found = {
         "operators": rows(timed, session.spec.network, roof), "roofline": roof, "pulse_us": PULSE.least_us,
-        "whole_ms": middle(whole_ms, pulses) if PULSE.sound else None,
+        "whole_ms": whole_ms if PULSE.sound else None,
     }  # fmt: skip
     untold = {} if PULSE.sound else {"whole_ms": SLOWED}
     return found, untold if session.spec.network else untold | {"modules": NO_NETWORK}
@@ -402,7 +402,6 @@ def main() -> int:
     for name in ("SIGTERM", "SIGHUP"):  # so that folders of its own go too; Windows has no SIGHUP
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), lambda number, _: sys.exit(128 + number))
-
     try:
         say(row=measure(msgspec.json.decode(sys.argv[1], type=Job)))
     except SdkError as error:

@@ -80,13 +80,23 @@ def _apart(pulses: tuple[float, float]) -> float:
     return max(pulses) / min(pulses)
 
 
-def middle(samples: Sequence[float], pulses: Sequence[float] | None = None) -> float:
+def undisturbed_ms(call: Callable[[], Any], seconds: float = SECONDS) -> float:
+    """What a call takes at the least pulse."""
+    samples: list[float] = []
+
+    def run() -> None:
+        start = perf_counter()
+        call()
+        samples.append(1e3 * (perf_counter() - start))
+
+    pulses = steady(run, seconds=seconds)
+    return middle(samples, pulses)
+
+
+def middle(samples: Sequence[float], pulses: Sequence[float]) -> float:
     """The mean of the middle half, of the runs that count, at the least pulse: clocks of whole microseconds average
-    out. Of all samples as they are, where no pulses are given."""
-    if pulses is not None:
-        pairs = zip(samples, pulses, strict=True)
-        samples = [value * PULSE.least_us / pulse for value, pulse in pairs if pulse]
-    ordered = sorted(samples)
+    out."""
+    ordered = sorted(value * PULSE.least_us / pulse for value, pulse in zip(samples, pulses, strict=True) if pulse)
     cut = len(ordered) // 4
     kept = ordered[cut : len(ordered) - cut]
     return sum(kept) / len(kept)

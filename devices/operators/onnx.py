@@ -9,13 +9,12 @@ from collections.abc import Mapping, Sequence
 from math import prod
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from time import perf_counter
 from typing import Any
 
 import numpy as np
 
 from devices.operators import CUT_OFF_MS, Timed
-from devices.steady import LEAST_RUNS, MOST_RUNS, middle, steady
+from devices.steady import LEAST_RUNS, MOST_RUNS, middle, steady, undisturbed_ms
 from runtime_py.bundle import Bundle
 from runtime_py.engines.onnx import Onnx
 from runtime_py.manifest import Artifact
@@ -50,19 +49,12 @@ def written_ms(threads: int) -> float:
     """What writing its profile adds to an operator's time."""
     import onnxruntime as ort
 
-    given, plain = {"x0": np.zeros(1, np.float32), "one": np.ones(1, np.float32)}, list[float]()
+    given = {"x0": np.zeros(1, np.float32), "one": np.ones(1, np.float32)}
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     with TemporaryDirectory(prefix="edge-sdk-") as work:
-        session = ort.InferenceSession(chain(), options, providers=["CPUExecutionProvider"])
-
-        def run() -> None:
-            start = perf_counter()
-            session.run(None, given)
-            plain.append(1e3 * (perf_counter() - start) / LINKS)
-
-        pulses = steady(run, seconds=0.2)
-        alone = middle(plain, pulses)
+        plain = ort.InferenceSession(chain(), options, providers=["CPUExecutionProvider"])
+        alone = undisturbed_ms(lambda: plain.run(None, given), seconds=0.2) / LINKS
         options.enable_profiling, options.profile_file_prefix = True, f"{work}/links"
         profiled = ort.InferenceSession(chain(), options, providers=["CPUExecutionProvider"])
         pulses = steady(lambda: profiled.run(None, given), seconds=0.2)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from sdk.predicting.answer import Checked, Prediction
 
-COLUMNS = ("target", "precision", "threads", "p50 ms", "9 of 10 within", "looked up", "outside", "measured ms")
+COLUMNS = ("target", "precision", "threads", "predicted ms", "9 of 10 within", "looked up", "outside", "measured ms")
 LIMITS = (0.05, 0.1, 0.15, 0.25, 0.5, float("inf"))
 """Of the errors' histogram."""
 
@@ -58,7 +58,7 @@ def _print(found: "Prediction") -> None:
 
     click.echo(f"{found.model} on {found.device}, predicted\n")
     cells = [
-        (row.target, row.precision, f"{row.threads}", _ms(row.p50_ms), f"{_ms(row.low_ms)} .. {_ms(row.high_ms)}",
+        (row.target, row.precision, f"{row.threads}", _ms(row.predicted_ms), f"{_ms(row.low_ms)} .. {_ms(row.high_ms)}",
          f"{row.looked_up:.0%}", f"{row.outside:.0%}", "–" if row.measured_ms is None else _ms(row.measured_ms))
         for row in found.rows
     ]  # fmt: skip

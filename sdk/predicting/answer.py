@@ -15,12 +15,12 @@ from sdk.predicting.testing import LEAST_NETWORKS, Errors, Left, errors_of, leav
 
 @dataclass(frozen=True)
 class Row:
-    """The p50 of one way to run; `low_ms` to `high_ms` is where nine of ten networks lay that were left out."""
+    """An undisturbed inference of one way to run; nine of ten networks left out lay from `low_ms` to `high_ms`."""
 
     target: str
     precision: str
     threads: int
-    p50_ms: float
+    predicted_ms: float
     low_ms: float
     high_ms: float
     looked_up: float
@@ -58,7 +58,7 @@ class Checked:
 
 
 def predict(bundle: Path, device: str, measured: Sequence[Path]) -> Prediction:
-    """The p50 of every artifact of `bundle` for which operators of enough networks were measured on `device`.
+    """What an inference takes: every artifact of `bundle` for which operators of enough networks were measured there.
 
     Raises NoMeasurements where there is none, or NotABundle.
     """

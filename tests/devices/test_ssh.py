@@ -1,7 +1,6 @@
 """Addresses, and a real ssh to a server on this machine."""
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -9,7 +8,7 @@ import pytest
 
 from devices.device import DeviceFailed
 from devices.ssh import Ssh, parse
-from tests.devices.sshd import Server, missing, sshd
+from tests.devices.sshd import Server
 
 
 @pytest.mark.parametrize(
@@ -35,39 +34,31 @@ def test_other_addresses_are_refused(address: str) -> None:
         parse(address)
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    if missing():
-        pytest.skip(missing())
-    with sshd(tmp_path_factory.mktemp("sshd")) as found:
-        yield found
-
-
-def test_a_script_runs_there(server: Server) -> None:
-    device, _ = parse(server.address, server.options)
+def test_a_script_runs_there(listening: Server) -> None:
+    device, _ = parse(listening.address, listening.options)
     done = device.run("cat; echo err >&2; exit 3", stdin=iter([b"some ", b"words"]))
     assert (done.code, done.out, done.err) == (3, "some words", "err\n")
     assert list(device.lines("printf 'a\\nb\\n'")) == [b"a\n", b"b\n"]
 
 
-def test_a_large_input_to_one_who_does_not_listen(server: Server) -> None:
-    device, _ = parse(server.address, server.options)
+def test_a_large_input_to_one_who_does_not_listen(listening: Server) -> None:
+    device, _ = parse(listening.address, listening.options)
     assert device.run("exit 7", stdin=(b"x" * 2**16 for _ in range(200))).code == 7
 
 
-def test_a_stranger_s_key(server: Server) -> None:
-    options = (f"IdentityFile={server.folder / 'stranger'}", *server.options[1:])
+def test_a_stranger_s_key(listening: Server) -> None:
+    options = (f"IdentityFile={listening.folder / 'stranger'}", *listening.options[1:])
     with pytest.raises(DeviceFailed, match="refused the key"):
-        parse(server.address, options)[0].run("true")
+        parse(listening.address, options)[0].run("true")
 
 
-def test_an_unknown_host_key(server: Server) -> None:
-    options = (server.options[0], f"UserKnownHostsFile={server.folder / 'none'}", "StrictHostKeyChecking=yes")
+def test_an_unknown_host_key(listening: Server) -> None:
+    options = (listening.options[0], f"UserKnownHostsFile={listening.folder / 'none'}", "StrictHostKeyChecking=yes")
     with pytest.raises(DeviceFailed, match="host key"):
-        parse(server.address, options)[0].run("true")
+        parse(listening.address, options)[0].run("true")
 
 
-def test_nobody_there(server: Server) -> None:
+def test_nobody_there(listening: Server) -> None:
     with pytest.raises(DeviceFailed, match="not known"):
         Ssh("no-such-host.invalid").run("true")
     with pytest.raises(DeviceFailed, match="nothing listens"):
@@ -76,20 +67,20 @@ def test_nobody_there(server: Server) -> None:
         Ssh("127.0.0.1", options=("NoSuchOption=1",)).run("true")
 
 
-def test_a_device_that_does_not_answer_in_time(server: Server) -> None:
-    device, _ = parse(server.address, server.options)
+def test_a_device_that_does_not_answer_in_time(listening: Server) -> None:
+    device, _ = parse(listening.address, listening.options)
     with pytest.raises(DeviceFailed, match="within 1 s"):
         device.run("sleep 30", timeout=1)
 
 
-def test_a_connection_that_is_cut(server: Server) -> None:
-    device, _ = parse(server.address, server.options)
+def test_a_connection_that_is_cut(listening: Server) -> None:
+    device, _ = parse(listening.address, listening.options)
     with pytest.raises(DeviceFailed):
         device.run("kill -9 $PPID")
 
 
-def test_nothing_is_left_running_where_one_stops_reading(server: Server) -> None:
-    device, _ = parse(server.address, server.options)
+def test_nothing_is_left_running_where_one_stops_reading(listening: Server) -> None:
+    device, _ = parse(listening.address, listening.options)
     marker = "4242.0625"
     lines = device.lines(f"echo started; sleep {marker}; echo never")
     assert next(lines) == b"started\n"

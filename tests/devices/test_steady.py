@@ -67,13 +67,30 @@ def test_a_real_pulse_is_short() -> None:
     assert 0.5 < found[0] < 5000
 
 
-def test_the_middle_half_is_averaged() -> None:
-    assert middle([5.0]) == 5.0
-    assert middle([1.0, 2.0, 3.0, 1000.0]) == 2.5
-    assert middle([900.0, 4.0, 1.0, 3.0, 2.0, 5.0, 0.0, 6.0]) == 3.5
+def test_the_middle_half_is_averaged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PULSE", Told([]))
+    steadily = [module.PULSE.read_us()] * 8
+    assert middle([5.0], steadily[:1]) == 5.0
+    assert middle([1.0, 2.0, 3.0, 1000.0], steadily[:4]) == 2.5
+    assert middle([900.0, 4.0, 1.0, 3.0, 2.0, 5.0, 0.0, 6.0], steadily) == 3.5
 
 
 def test_runs_are_put_at_the_least_pulse(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PULSE", Told([]))
     assert module.PULSE.read_us() == 10.0
     assert middle([7.0, 3.0, 900.0, 2.0], [0.0, 15.0, 0.0, 10.0]) == pytest.approx(2.0)
+
+
+def test_a_call_is_put_at_the_least_pulse(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a second each, and as long again while the processor is half as fast."""
+    now, told = [0.0], [10.0] * 6 + [20.0] * 6
+    pulse = Told(list(told))
+    monkeypatch.setattr(module, "PULSE", pulse)
+    monkeypatch.setattr(module, "perf_counter", lambda: now[0])
+    calls: list[int] = []
+
+    def call() -> None:
+        calls.append(1)
+        now[0] += 0.5 if len(calls) < 6 else 1.0
+
+    assert module.undisturbed_ms(call, seconds=5.0) == pytest.approx(500.0)

@@ -65,8 +65,8 @@ def test_a_bundle_is_predicted_without_its_own_measurements(tmp_path: Path) -> N
     truth = CALL * sum(map(time_of, network(7)))
     assert one.measured_ms == pytest.approx(truth)
     assert one.looked_up < 0.9
-    assert one.p50_ms == pytest.approx(truth, rel=0.2)
-    assert one.low_ms < one.p50_ms < one.high_ms
+    assert one.predicted_ms == pytest.approx(truth, rel=0.2)
+    assert one.low_ms < one.predicted_ms < one.high_ms
     assert one.errors.networks == 6
     assert found.to_dict()["rows"][0]["errors"]["p90"] == one.errors.p90
 
