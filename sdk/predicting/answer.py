@@ -8,6 +8,7 @@ from typing import Any
 from devices.profiling import called
 from runtime_py.bundle import open_bundle
 from runtime_py.manifest import Manifest
+from sdk.predicting.kernels import operators_of
 from sdk.predicting.model import Model
 from sdk.predicting.sources import Cell, Found, NoMeasurements, find, name_of
 from sdk.predicting.testing import LEAST_NETWORKS, Errors, Left, errors_of, leave_one_out
@@ -109,7 +110,7 @@ def _row(manifest: Manifest, cell: Cell, found: Found) -> Row | str:
             f"{called(cell.target, cell.threads)}, {cell.precision}: {len(others)} other networks were measured,"
             f" and {LEAST_NETWORKS} are the least"
         )
-    made, errors = Model(others).predict(manifest.network), errors_of(leave_one_out(others))
+    made, errors = Model(others).predict(operators_of(manifest.network)), errors_of(leave_one_out(others))
     same = next((one.whole_ms for one in found.cells[cell] if one.name == own), None)
     return Row(
         cell.target, cell.precision, cell.threads, made.ms, made.ms / (1 + errors.p90), made.ms * (1 + errors.p90),

@@ -2,9 +2,7 @@
 
 A regression knows what it has seen. These show it windows, widths, strides, expansions and image sizes that no one
 network has together, as nn-Meter's samplers do; each is a whole network, so that caches and fusions are those of one.
-`sdk export sdk.predicting.bank:bank_0 --input 1,3,224,224 --target tflite`, and so on to `bank_15`.
-The second half is wide from its first layers on, and so are its heads, as classifiers' last stages are: with the first
-half alone those were the layers whose times had to be guessed.
+`sdk export sdk.predicting.bank:bank_0 --input 1,3,224,224 --target tflite`, and so on to `bank_19`.
 """
 
 from random import Random
@@ -13,11 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-SIZES = (128, 224, 320, 176, 96, 256, 416, 160, 96, 160, 224, 128, 192, 112, 256, 144)
+SIZES = (128, 224, 320, 176, 96, 256, 416, 160, 96, 160, 224, 128, 192, 112, 256, 144, 48, 64, 80, 96)
 """Side of each one's image, in px."""
-WIDE = len(SIZES) // 2
-"""The first of those that are wide."""
-WIDTHS, WIDE_WIDTHS = (16, 24, 32), (32, 48, 64)
+WIDE, TINY = range(8, 16), range(16, 20)
+"""Those that are wide from their first layers on to their heads, as the last stages of classifiers are, and those that
+are as small as a microcontroller's: the others show no regression what a layer of a microsecond takes."""
+WIDTHS, WIDE_WIDTHS, TINY_WIDTHS = (16, 24, 32), (32, 48, 64), (8, 16)
 HEAD = 1280
 """Channels of a wide one's head, as MobileNetV4's and GhostNet's."""
 LEAST_SIDE = 4
@@ -90,7 +89,8 @@ class Bank(nn.Module):
     def __init__(self, seed: int) -> None:
         super().__init__()
         random, side = Random(seed), SIZES[seed] // 2
-        width, blocks = random.choice(WIDE_WIDTHS if seed >= WIDE else WIDTHS), list[nn.Module]()
+        widths = WIDE_WIDTHS if seed in WIDE else TINY_WIDTHS if seed in TINY else WIDTHS
+        width, blocks = random.choice(widths), list[nn.Module]()
         self.stem = _conv(3, width, 3, 2, 1, nn.ReLU)
         while side >= LEAST_SIDE:
             activation = random.choice(ACTIVATIONS)
@@ -105,7 +105,7 @@ class Bank(nn.Module):
         self.blocks = nn.Sequential(*blocks)
         self.lateral, self.smooth = _conv(width, 64, 1, 1, 1, nn.SiLU), _conv(64 + width, 96, 3, 1, 1, nn.SiLU)
         self.up = _conv(width, width, 3, 1, 1, nn.ReLU)
-        self.head = _conv(96 + width, HEAD, 1, 1, 1, nn.ReLU) if seed >= WIDE else None
+        self.head = _conv(96 + width, HEAD, 1, 1, 1, nn.ReLU) if seed in WIDE else None
         self.classifier = nn.Linear(96 if self.head is None else HEAD, 1000)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -122,7 +122,7 @@ class Bank(nn.Module):
 
 
 def __getattr__(name: str) -> Any:
-    """`bank_0` to `bank_15`: functions that make one."""
+    """`bank_0` to `bank_19`: functions that make one."""
     number = name.removeprefix("bank_")
     if name.startswith("bank_") and number.isdigit() and int(number) < len(SIZES):
         return lambda: Bank(int(number))

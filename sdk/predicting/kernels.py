@@ -13,33 +13,56 @@ from math import log, prod
 from runtime_py.manifest import Node, ProfileRow
 
 LAYERS = frozenset({"conv", "depthwise", "deconv", "linear", "product"})
+PASSED = frozenset({"norm", "move"})
+"""Kinds that runtimes take away or into the layer before, so that what comes next may be fused with that as well."""
+
+
+@dataclass(frozen=True)
+class Operator:
+    """An operator where it stands: how many weights the whole network has, as those of a small one are still in a cache
+    when it runs again; and whether it comes right behind a layer, into which a runtime may fuse it."""
+
+    node: Node
+    around: int = 0
+    behind: bool = False
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """An operator, what it took in ms, and how many weights the whole network has: those of a small one are still in a
-    cache when it runs again."""
+    """An operator, and what it took in ms."""
 
-    node: Node
+    operator: Operator
     ms: float
-    around: int = 0
 
 
-def family(node: Node) -> str:
+def operators_of(network: Sequence[Node]) -> list[Operator]:
+    """All operators of a network, in its order."""
+    around, behind, found = sum(node.weights for node in network), False, list[Operator]()
+    for node in network:
+        found.append(Operator(node, around, behind and node.kind not in LAYERS))
+        if node.kind not in PASSED:
+            behind = node.kind in LAYERS
+    return found
+
+
+def family(operator: Operator) -> str:
     """Operators that are predicted from one another: layers of a kind, plain convolutions of one point apart; others by
-    their own name, as runtimes fuse one activation and not another."""
+    their own name, as runtimes fuse one activation and not another, and only into the layer before it."""
+    node = operator.node
     if node.kind in LAYERS:
         return "pointwise" if node.kind == "conv" and prod(node.kernel) == 1 else node.kind
-    return f"{node.kind} {node.operator}"
+    return f"{node.kind} {node.operator}{' behind a layer' if operator.behind else ''}"
 
 
-def key(node: Node) -> tuple[object, ...]:
+def key(operator: Operator) -> tuple[object, ...]:
     """Operators with the same key are the same work; the module does not matter."""
-    return (family(node), node.input, node.output, node.kernel, node.stride, node.groups, node.weights)
+    node = operator.node
+    return (family(operator), node.input, node.output, node.kernel, node.stride, node.groups, node.weights)
 
 
-def numbers(node: Node, around: int) -> list[float]:
+def numbers(operator: Operator) -> list[float]:
     """What a regression is given: logarithms of sizes, and the window."""
+    node, around = operator.node, operator.around
     given, made = node.input, node.output
     places = prod(made[2:]) if len(made) > 2 else 1
     sizes = (
@@ -63,14 +86,8 @@ def kernels_of(network: Sequence[Node], row: ProfileRow) -> list[Kernel]:
     for one in row.operators:
         if one.node is not None:
             spent[one.node] = spent.get(one.node, 0.0) + one.ms
-    around = weights_of(network)
     return [
-        Kernel(node, spent.get(place, 0.0), around)
-        for place, node in enumerate(network)
-        if place in spent or node.kind not in LAYERS
+        Kernel(operator, spent.get(place, 0.0))
+        for place, operator in enumerate(operators_of(network))
+        if place in spent or operator.node.kind not in LAYERS
     ]
-
-
-def weights_of(network: Sequence[Node]) -> int:
-    """Of all its operators."""
-    return sum(node.weights for node in network)

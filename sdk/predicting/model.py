@@ -9,12 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from runtime_py.manifest import Node
-from sdk.predicting.kernels import Kernel, family, key, numbers, weights_of
+from sdk.predicting.kernels import Kernel, Operator, family, key, numbers
 
 LEAST = 8
 """Operators of a family that trees need; with fewer, the fitted costs alone count."""
 FLOOR_MS = 1e-4
+USUAL = 0.05
+"""The error of a whole inference from which on it counts less than by its square."""
+LEAST_SHARE = 0.5
+"""Of the sum of its operators, that an inference takes."""
+CACHED = 1e6
+"""Weights that stay in a cache from one inference to the next, about: those of a larger network come from memory."""
 TREES = 100
 SIZES = 9
 """Of the numbers, those that come first: an operator's own sizes."""
@@ -50,32 +55,52 @@ class Model:
         families: dict[str, list[Kernel]] = defaultdict(list)
         for one in measured:
             for kernel in one.kernels:
-                known[key(kernel.node)].append(kernel.ms)
-                families[family(kernel.node)].append(kernel)
+                known[key(kernel.operator)].append(kernel.ms)
+                families[family(kernel.operator)].append(kernel)
         self._known = {one: median(values) for one, values in known.items()}
         self._families = {name: _Family(kernels) for name, kernels in families.items()}
-        self._whole = median(one.whole_ms / max(FLOOR_MS, sum(kernel.ms for kernel in one.kernels)) for one in measured)
+        self._whole = _Whole(measured)
 
-    def predict(self, network: Sequence[Node]) -> Predicted:
-        """What an inference of `network` takes while nothing disturbs it."""
-        by_node = [self._known.get(key(node), 0.0) for node in network]
+    def predict(self, operators: Sequence[Operator]) -> Predicted:
+        """What an inference of a network takes while nothing disturbs it."""
+        by_node = [self._known.get(key(one), 0.0) for one in operators]
         looked_up, outside = sum(by_node), 0.0
         unknown: dict[str, list[int]] = defaultdict(list)
-        for at, node in enumerate(network):
-            if key(node) not in self._known and family(node) in self._families:
-                unknown[family(node)].append(at)
-        around = weights_of(network)
+        for at, one in enumerate(operators):
+            if key(one) not in self._known and family(one) in self._families:
+                unknown[family(one)].append(at)
         for name, places in unknown.items():
-            of_kind, nodes = self._families[name], [network[at] for at in places]
-            for at, ms, beyond in zip(places, of_kind.of(nodes, around), of_kind.outside(nodes), strict=True):
+            of_kind, wanted = self._families[name], [operators[at] for at in places]
+            for at, ms, beyond in zip(places, of_kind.of(wanted), of_kind.outside(wanted), strict=True):
                 by_node[at] = ms
                 outside += ms if beyond else 0.0
         total = sum(by_node)
         share = 1.0 / total if total else 0.0
         return Predicted(
-            ms=total * self._whole, looked_up=looked_up * share, outside=outside * share,
+            ms=self._whole.of(by_node), looked_up=looked_up * share, outside=outside * share,
             by_node=tuple(by_node),
         )  # fmt: skip
+
+
+class _Whole:
+    """What a whole inference takes beyond its operators: a share of their time, and something for each that runs, which
+    is less than nothing where a runtime's own profile costs more than was subtracted."""
+
+    def __init__(self, measured: Sequence[Measured]) -> None:
+        from scipy.optimize import least_squares
+
+        parts = np.array([self._parts([kernel.ms for kernel in one.kernels]) for one in measured])
+        parts /= np.array([[one.whole_ms] for one in measured])
+        # soft: a network that something disturbed shall not bend it
+        self._costs = least_squares(lambda costs: parts @ costs - 1, [1.0, 0.0], loss="soft_l1", f_scale=USUAL).x
+
+    def of(self, by_node: Sequence[float]) -> float:
+        """ms of an inference whose operators take so much."""
+        return float(max(self._parts(by_node) @ self._costs, LEAST_SHARE * sum(by_node)))
+
+    @staticmethod
+    def _parts(by_node: Sequence[float]) -> Any:
+        return np.array([max(sum(by_node), FLOOR_MS), 1e-3 * sum(ms > 0 for ms in by_node)])
 
 
 class _Family:
@@ -87,9 +112,9 @@ class _Family:
 
         self._fused = sum(one.ms <= FLOOR_MS for one in kernels) > len(kernels) / 2
         kept = [one for one in kernels if one.ms > FLOOR_MS] or list(kernels)
-        features = np.array([numbers(one.node, one.around) for one in kept])
+        features = np.array([numbers(one.operator) for one in kept])
         self._low, self._high = features[:, :SIZES].min(axis=0), features[:, :SIZES].max(axis=0)
-        work, ms = _work([one.node for one in kept]), np.array([max(one.ms, FLOOR_MS) for one in kept])
+        work, ms = _work([one.operator for one in kept]), np.array([max(one.ms, FLOOR_MS) for one in kept])
         self._costs, _ = nnls(work / ms[:, None], np.ones(len(ms)))
         self._trees: Any = None
         if len(kept) >= LEAST and not self._fused:
@@ -98,23 +123,25 @@ class _Family:
             left = np.log(ms / np.maximum(work @ self._costs, FLOOR_MS))
             self._trees = ExtraTreesRegressor(TREES, min_samples_leaf=2, random_state=0).fit(features, left)
 
-    def of(self, nodes: Sequence[Node], around: int) -> list[float]:
+    def of(self, operators: Sequence[Operator]) -> list[float]:
         """ms of operators of this family; 0 where most of those that were measured are fused into others."""
         if self._fused:
-            return [0.0] * len(nodes)
-        found = np.maximum(_work(nodes) @ self._costs, FLOOR_MS)
+            return [0.0] * len(operators)
+        found = np.maximum(_work(operators) @ self._costs, FLOOR_MS)
         if self._trees is not None:
-            found = found * np.exp(self._trees.predict([numbers(node, around) for node in nodes]))
+            found = found * np.exp(self._trees.predict([numbers(one) for one in operators]))
         return [float(ms) for ms in found]
 
-    def outside(self, nodes: Sequence[Node]) -> list[bool]:
+    def outside(self, operators: Sequence[Operator]) -> list[bool]:
         """Of each, whether one of its own sizes is beyond all that was measured."""
-        found = np.array([numbers(node, 0)[:SIZES] for node in nodes])
+        found = np.array([numbers(one)[:SIZES] for one in operators])
         return [bool(one) for one in ((found < self._low - 1e-9) | (found > self._high + 1e-9)).any(axis=1)]
 
 
-def _work(nodes: Sequence[Node]) -> Any:
-    """(operators, 5): multiply-accumulates, elements of the input, of the weight and of the output, and a call."""
+def _work(operators: Sequence[Operator]) -> Any:
+    """(operators, 6): multiply-accumulates, elements of the input, of the weight, of it from memory, and of the output,
+    and a call."""
+    rows = [(one.node, one.node.weights * one.around / (one.around + CACHED)) for one in operators]
     return np.array([
-        (node.macs, prod(node.input), node.weights, prod(node.output), 1.0) for node in nodes
+        (node.macs, prod(node.input), node.weights, far, prod(node.output), 1.0) for node, far in rows
     ], np.float64)  # fmt: skip

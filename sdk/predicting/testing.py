@@ -34,7 +34,7 @@ def leave_one_out(measured: Sequence[Measured]) -> tuple[Left, ...]:
     for one in [one for one in measured if not one.of_bank] or measured:
         others = [other for other in measured if other.name.split()[0] != one.name.split()[0]]
         if others:
-            made = Model(others).predict([kernel.node for kernel in one.kernels])
+            made = Model(others).predict([kernel.operator for kernel in one.kernels])
             found.append(Left(one.name, made.ms, one.whole_ms, made.looked_up, made.outside))
     return tuple(found)
 

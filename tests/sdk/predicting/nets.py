@@ -4,7 +4,7 @@ from math import prod
 from random import Random
 
 from runtime_py.manifest import Node, OperatorRow, ProfileRow, Timing
-from sdk.predicting.kernels import Kernel
+from sdk.predicting.kernels import Kernel, operators_of
 from sdk.predicting.model import Measured
 
 CALL = 1.05
@@ -50,9 +50,9 @@ def time_of(node: Node, speed: float = 1.0) -> float:
 
 def measured(seed: int, noise: float = 0.0) -> Measured:
     """One network on the device; `noise` is the spread of each operator's time."""
-    random, nodes = Random(1000 + seed), network(seed)
-    kernels = tuple(Kernel(node, time_of(node) * (1 + random.uniform(-noise, noise))) for node in nodes)
-    return Measured(f"net{seed} 3x224x224", kernels, CALL * sum(time_of(node) for node in nodes))
+    random, operators = Random(1000 + seed), operators_of(network(seed))
+    kernels = tuple(Kernel(one, time_of(one.node) * (1 + random.uniform(-noise, noise))) for one in operators)
+    return Measured(f"net{seed} 3x224x224", kernels, CALL * sum(time_of(one.node) for one in operators))
 
 
 def row(nodes: tuple[Node, ...], device: str, target: str = "tflite", **changes: object) -> ProfileRow:
