@@ -25,7 +25,7 @@ def planned(plan_of: PlanOf) -> tuple[Plan, Benched]:
     interpreted = Made(sha256="", bytes=2_500_000, status="interpreted")
     results = [
         result_of([2.0] * 8, **LIKE),
-        result_of([4.0] * 8, **LIKE, target="tflite", outcome="invalid", why="other | work"),
+        result_of([3.9, *[4.0] * 6, 4.4], **LIKE, target="tflite", outcome="invalid", why="other | work"),
         result_of(**LIKE, target="coreml", outcome="absent", row=None, why="Apple only", made=interpreted),
         result_of(**LIKE, target="openvino", outcome="failed", row=None, why="no <op>", made=None),
         result_of([1.0] * 8, **LIKE, precision="w8a8", row=row_of([1.0] * 8, peak_rss_mb=80.0)),
@@ -37,7 +37,7 @@ def test_the_page(plan_of: PlanOf) -> None:
     page = markdown(*planned(plan_of), "b.svg")
     rows = [line for line in page.splitlines() if line.startswith("| mcunet_in0")]
     assert rows == [
-        "| mcunet_in0 | fp32 | 2.00 (2.01) | 4.00 (4.02), **not valid** | **not run**, interpreted | **failed** |",
+        "| mcunet_in0 | fp32 | 2.00 (2.01) | 4.00 (4.39), **not valid**, 3.90 to 4.40 | **not run**, interpreted | **failed** |",
         "| mcunet_in0 | w8a8 | 1.00 (1.00) | – | – | – |",
         "| mcunet_in0 | fp32 | 1.00 (–) | 1.00 (–) | 2.50 (–) | – (–) |",
         "| mcunet_in0 | w8a8 | 1.00 (80) | – (–) | – (–) | – (–) |",
