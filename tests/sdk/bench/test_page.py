@@ -37,7 +37,8 @@ def test_the_page(plan_of: PlanOf) -> None:
     page = markdown(*planned(plan_of), "b.svg")
     rows = [line for line in page.splitlines() if line.startswith("| mcunet_in0")]
     assert rows == [
-        "| mcunet_in0 | fp32 | 2.00 (2.01) | 4.00 (4.39), **not valid**, 3.90 to 4.40 | **not run**, interpreted | **failed** |",
+        "| mcunet_in0 | fp32 | 2.00 (2.01) | 4.00 (4.39), **not valid**, 3.90 to 4.40 "
+        "| **not run**, interpreted | **failed** |",
         "| mcunet_in0 | w8a8 | 1.00 (1.00) | – | – | – |",
         "| mcunet_in0 | fp32 | 1.00 (–) | 1.00 (–) | 2.50 (–) | – (–) |",
         "| mcunet_in0 | w8a8 | 1.00 (80) | – (–) | – (–) | – (–) |",
