@@ -266,6 +266,26 @@ def test_progress_comes_to_its_end_and_never_goes_back(plan_of: PlanOf, tmp_path
     assert shares[-1] == pytest.approx(1.0)
 
 
+def test_files_that_were_kept_and_targets_that_are_absent_count_as_no_work(plan_of: PlanOf, tmp_path: Path) -> None:
+    """Otherwise half of the work would seem done in no time, and the time that is left much too short."""
+    shares: list[float] = []
+
+    def make(
+        network: Network, precision: str, targets: Sequence[str], folder: Path, say: Callable[[str], None]
+    ) -> dict[str, Found | Unmade]:
+        held = Made(sha256="", bytes=1, status="executed")
+        return {"onnx": Found(tmp_path / "colours.bundle", held), "tflite": Unmade("absent", "none")}
+
+    plan = plan_of('targets = ["onnx", "tflite"]', "threads = [1, 2]", networks='["mcunet_in0"]')
+    watch = Watch(report=lambda share, doing: shares.append(share))
+    with Database(tmp_path / "r.sqlite", create=True) as database:
+        run_plan(plan, database, tmp_path, watch=watch, ways=Ways(make=make, launch=answering(steady)))
+    assert shares == sorted(shares)
+    assert shares[-1] == pytest.approx(1.0)
+    assert any(share == pytest.approx(0.5) for share in shares)  # one of two rows
+    assert shares.count(0.0) > 1  # the first row begins at nothing
+
+
 def test_the_time_of_a_row_is_that_of_the_protocol(plan_of: PlanOf) -> None:
     """60 s, and with a meter 30 s of idling and 5 windows of 10 s more."""
     plain, metered = (row_s(plan_of(*more).protocol) for more in ((), ('meter = "auto"',)))
