@@ -294,7 +294,6 @@ def _watts(samples: Any, start_s: float, end_s: float) -> float | None:
 
 def _calls(session: Any, work: Path) -> tuple[Callable[[], Any], dict[str, Callable[[], Any]]]:
     """The inference on the bundle's own photo, or random numbers; and the steps around it, where there is a photo."""
-    import numpy as np
     from PIL import Image
 
     from runtime_py.golden import GOLDEN, load_golden
@@ -309,11 +308,11 @@ def _calls(session: Any, work: Path) -> tuple[Callable[[], Any], dict[str, Calla
     path = work / "photo.jpg"
     Image.fromarray(golden.photo).save(path, quality=95)
     steps = steps_of(session, None, None)
-    pixels = np.asarray(decode_image(path))
+    pixels = decode_image(path)
     array, place = steps.prepare(pixels)
     output = steps.infer(array)
     return call, {
-        "decode": lambda: np.asarray(decode_image(path)),
+        "decode": lambda: decode_image(path),
         "preprocess": lambda: steps.prepare(pixels),
         "postprocess": lambda: steps.answer(output, place),
         "end_to_end": lambda: session(path),

@@ -50,7 +50,8 @@ class BadImage(SdkError):
 def decode_image(source: ImageSource) -> Image.Image:
     """An RGB image, turned as its EXIF orientation says. Raises BadImage.
 
-    Takes a path, a Pillow image, or a uint8 array (H, W), (H, W, 3) or (H, W, 4), RGB.
+    Takes a path, a Pillow image, or a uint8 array (H, W), (H, W, 3) or (H, W, 4), RGB. A Pillow image that is as it
+    should be comes back itself; what this decoded once is.
     """
     if isinstance(source, Image.Image):
         return _upright(source, "the image")
@@ -197,7 +198,7 @@ def _from_file(path: Path) -> Image.Image:
         with Image.open(path, formats=FORMATS) as image:
             if image.width * image.height > PIXEL_LIMIT:
                 raise BadImage(f"{path} has {image.width} x {image.height} pixels", expected=f"at most {PIXEL_LIMIT:,}")
-            return _upright(image, str(path))
+            return _upright(image, str(path), ours=True)
     except UnidentifiedImageError as error:
         raise BadImage(f"{path} is no image that can be read", expected=f"one of {', '.join(FORMATS)}") from error
     except Image.DecompressionBombError as error:
@@ -206,10 +207,14 @@ def _from_file(path: Path) -> Image.Image:
         raise _damaged(str(path), error) from error
 
 
-def _upright(image: Image.Image, name: str) -> Image.Image:
+def _upright(image: Image.Image, name: str, *, ours: bool = False) -> Image.Image:
+    """The image itself where it is RGB and upright, and `ours` to strip of its tags, or has none; or else a copy."""
     try:
         image.load()
         turn = TURNS.get(image.getexif().get(EXIF_ORIENTATION, 1))
+        if image.mode == "RGB" and turn is None and (ours or not image.info):
+            image.info = {}
+            return image
         rgb = _eight_bits(image, name).convert("RGB")
     except DECODER_ERRORS as error:
         raise _damaged(name, error) from error

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import numpy.typing as npt
+from numpy import ndarray
 
 from runtime_py.archive import unpacked
 from runtime_py.bundle import Bundle, check_files, open_bundle
@@ -60,8 +61,8 @@ class Session:
         self.why = why
         self._engine: Engine | None = engine
         self._turn = threading.Lock()
-        # compared on every call, right after a network has emptied the caches: so made once, and not from text
-        self._taken = {spec.name: (np.dtype(spec.dtype), spec.shape, spec) for spec in self.spec.inputs}
+        # compared on every call, right after a network has emptied the caches: so made once, and no more than is needed
+        self._taken = tuple((spec.name, np.dtype(spec.dtype), spec.shape) for spec in self.spec.inputs)
 
     def __call__(self, source: Any) -> Any:
         """Answer by the bundle's task: an image gives a Classification or Detections, a latent a Video.
@@ -179,20 +180,28 @@ class Session:
         return next(tensor for tensor in self.spec.inputs if tensor.name == name)
 
     def _checked(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        if inputs.keys() != self._taken.keys():
-            raise BadInput(f"inputs {sorted(inputs)}", expected=f"exactly {list(self._taken)}")
-        ready = {}
-        for name, (dtype, shape, spec) in self._taken.items():
-            array = inputs[name]
-            if not isinstance(array, np.ndarray) or array.shape != shape or array.dtype != dtype:
-                found = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
-                raise BadInput(
-                    f"input {spec.name!r} is {found}",
-                    expected=f"{spec.dtype} {spec.shape}{f' ({spec.layout})' if spec.layout else ''}",
-                    hint=f"numpy.asarray(values, {spec.dtype!r}).reshape({spec.shape})",
-                )
-            ready[name] = array if array.flags.c_contiguous else np.ascontiguousarray(array)
+        ready = dict(inputs)
+        if len(ready) != len(self._taken):
+            raise self._other_names(inputs)
+        for name, dtype, shape in self._taken:
+            array = ready.get(name)
+            if not isinstance(array, ndarray) or array.dtype != dtype or array.shape != shape:
+                raise self._unfit(name, array) if name in ready else self._other_names(inputs)
+            if not array.flags.c_contiguous:
+                ready[name] = np.ascontiguousarray(array)
         return ready
+
+    def _other_names(self, inputs: Mapping[str, Array]) -> BadInput:
+        return BadInput(f"inputs {sorted(inputs)}", expected=f"exactly {[spec.name for spec in self.spec.inputs]}")
+
+    def _unfit(self, name: str, array: Any) -> BadInput:
+        spec = self._input(name)
+        found = f"{array.dtype} {array.shape}" if isinstance(array, ndarray) else type(array).__name__
+        return BadInput(
+            f"input {name!r} is {found}",
+            expected=f"{spec.dtype} {spec.shape}{f' ({spec.layout})' if spec.layout else ''}",
+            hint=f"numpy.asarray(values, {spec.dtype!r}).reshape({spec.shape})",
+        )
 
 
 def load(

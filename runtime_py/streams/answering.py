@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-import numpy as np
 import numpy.typing as npt
 
 from runtime_py.detection import detections
@@ -13,6 +12,7 @@ from runtime_py.manifest import Classify, Detect
 from runtime_py.preprocess import Fit
 from runtime_py.results import classification
 from runtime_py.session import BadInput, Session, WrongTask
+from runtime_py.streams.frames import Pixels
 
 Array = npt.NDArray[Any]
 
@@ -21,7 +21,7 @@ Array = npt.NDArray[Any]
 class Steps:
     """`prepare` an image, `infer` the outputs, `answer` in the image's pixels."""
 
-    prepare: Callable[[npt.NDArray[np.uint8]], tuple[Array, Fit]]
+    prepare: Callable[[Pixels], tuple[Array, Fit]]
     infer: Callable[[Array], Array]
     answer: Callable[[Array, Fit], Any]
 

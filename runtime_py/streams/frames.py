@@ -1,13 +1,17 @@
 """What travels through a stream: a picture from a source, and the frame that a program gets."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image as Pillow
 
 from runtime_py.errors import SdkError
 
 Image = npt.NDArray[np.uint8]
+Pixels = Image | Pillow.Image
+"""(H, W, 3) uint8, RGB, as whatever decoded them has them: a photo's are turned into an array only where one asks."""
 
 
 class BadSource(SdkError):
@@ -65,25 +69,30 @@ class Stamps:
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One frame of a stream: `image` (H, W, 3) uint8, RGB; `index` counts what the source gave, from 0.
+    """One frame of a stream: `image`, made of its `pixels`; `index` counts what the source gave, from 0.
 
     `time_s` is the source's own presentation time, which need not be regular: of a video that of its file, of a camera
     since it was opened, of photos and arrays when they were read. `name` is a photo's path, or
     the video's address; empty of arrays.
     """
 
-    image: Image
+    pixels: Pixels
     index: int
     time_s: float
     stamps: Stamps
     name: str = ""
 
+    @cached_property
+    def image(self) -> Image:
+        """The frame as an array (H, W, 3) uint8, RGB."""
+        return np.asarray(self.pixels)
+
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """What a source gives: pixels (H, W, 3) uint8, RGB, and when they belong; `captured` is of `time.monotonic()`."""
+    """What a source gives: pixels, and when they belong; `captured` is of `time.monotonic()`."""
 
-    image: Image
+    pixels: Pixels
     time_s: float
     captured: float
     name: str = ""

@@ -57,7 +57,7 @@ class Pipeline:
         self._timeout_s = options.timeout_s
         self._skips = options.on_error == "skip"
         self._steps: dict[str, Callable[[Job], Any]] = {
-            "prepare": lambda job: steps.prepare(job.picture.image),
+            "prepare": lambda job: steps.prepare(job.picture.pixels),
             "infer": lambda job: steps.infer(job.value),
             "answer": lambda job: steps.answer(job.value, job.place),
         }
@@ -107,7 +107,7 @@ class Pipeline:
         stamps = Stamps(*job.stamps)
         self.meter.answered(stamps.latency_s)
         picture = job.picture
-        return Frame(picture.image, job.index, picture.time_s, stamps, picture.name), job.value
+        return Frame(picture.pixels, job.index, picture.time_s, stamps, picture.name), job.value
 
     def _watch(self) -> None:
         """While no answer comes: has the source been silent for too long, or is a drain complete?"""

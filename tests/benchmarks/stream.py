@@ -83,7 +83,7 @@ def decoded(clip: Path) -> Iterator[np.ndarray]:
     """The clip's pictures as a stream's reader gets them."""
     source = open_source(clip, How())
     with closing(source.pictures(Reader(source, Options("all"), Meter()))) as pictures:
-        yield from (picture.image for picture in pictures)
+        yield from (picture.pixels for picture in pictures)
 
 
 def per_frame_ms(work: Callable[[Any], Any], items: list[Any]) -> float:

@@ -8,7 +8,7 @@ import numpy as np
 
 from runtime_py.preprocess import BadImage, ImageSource, decode_image
 from runtime_py.streams.decoding import Notes
-from runtime_py.streams.frames import Image, Picture
+from runtime_py.streams.frames import Picture, Pixels
 from runtime_py.streams.sources import How
 
 
@@ -27,17 +27,18 @@ class Arrays:
         for item in self._give():
             captured = time.monotonic()
             try:
-                image = _rgb(item)
+                pixels = _rgb(item)
             except BadImage as error:
                 notes.broken(error)
                 continue
-            yield Picture(image, captured - started, captured)
+            yield Picture(pixels, captured - started, captured)
 
 
-def _rgb(item: ImageSource) -> Image:
+def _rgb(item: ImageSource) -> Pixels:
     if isinstance(item, np.ndarray) and item.dtype == np.uint8 and item.ndim == 3 and item.shape[2] == 3 and item.size:
         return np.array(item, order="C")
-    return np.asarray(decode_image(item))
+    pixels = decode_image(item)
+    return pixels.copy() if pixels is item else pixels
 
 
 def _calls(function: Callable[[], ImageSource | None]) -> Iterator[ImageSource]:

@@ -7,8 +7,6 @@ from collections.abc import Generator
 from os import PathLike, fspath
 from pathlib import Path
 
-import numpy as np
-
 from runtime_py.preprocess import BadImage, decode_image
 from runtime_py.streams.decoding import Notes
 from runtime_py.streams.frames import BadSource, Picture
@@ -35,11 +33,11 @@ class Photos:
         for path in self._paths():
             captured = time.monotonic()
             try:
-                image = np.asarray(decode_image(path))
+                pixels = decode_image(path)
             except BadImage as error:
                 notes.broken(error)
                 continue
-            yield Picture(image, captured - started, captured, str(path))
+            yield Picture(pixels, captured - started, captured, str(path))
 
     def _paths(self) -> list[Path]:
         path = Path(self.name)
