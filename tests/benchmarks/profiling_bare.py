@@ -33,12 +33,17 @@ class Bare:
     network: Callable[[], Any]
 
 
-def litert(path: Path, array: Any, threads: int) -> Bare:
-    """LiteRT's interpreter; `set_tensor` and `get_tensor` copy."""
+def load_litert(path: Path, threads: int) -> Any:
+    """LiteRT's interpreter."""
     from ai_edge_litert.interpreter import Interpreter
 
     own = Interpreter(str(path), num_threads=threads)
     own.allocate_tensors()
+    return own
+
+
+def litert(own: Any, array: Any) -> Bare:
+    """`set_tensor` and `get_tensor` copy."""
     given, gives = own.get_input_details()[0]["index"], [row["index"] for row in own.get_output_details()]
     own.set_tensor(given, array)
 
@@ -50,13 +55,17 @@ def litert(path: Path, array: Any, threads: int) -> Bare:
     return Bare(whole, own.invoke)
 
 
-def onnx(path: Path, array: Any, threads: int) -> Bare:
-    """An ONNX Runtime session, and one whose input is bound."""
+def load_onnx(path: Path, threads: int) -> Any:
+    """An ONNX Runtime session."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    own = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def onnx(own: Any, array: Any) -> Bare:
+    """Its call, and that with the input bound."""
     name = own.get_inputs()[0].name
     binding = own.io_binding()
     binding.bind_cpu_input(name, array)
@@ -65,35 +74,43 @@ def onnx(path: Path, array: Any, threads: int) -> Bare:
     return Bare(lambda: own.run(None, {name: array}), lambda: own.run_with_iobinding(binding))
 
 
-def openvino(path: Path, array: Any, threads: int) -> Bare:
-    """A request of OpenVINO, which reads the array where it is; the next call overwrites its answer."""
+def load_openvino(path: Path, threads: int) -> Any:
+    """A request of OpenVINO."""
     import openvino as ov
 
     settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads}
-    model = ov.Core().compile_model(str(path / "model.xml"), "CPU", settings)
-    own = model.create_infer_request()
-    own.set_input_tensor(ov.Tensor(array, shared_memory=True))
+    return ov.Core().compile_model(str(path / "model.xml"), "CPU", settings).create_infer_request()
+
+
+def openvino(own: Any, array: Any) -> Bare:
+    """The array copied into the request's own tensor, and the answers out of them: both the quickest way there is."""
+    given, gives = own.get_input_tensor().data, [tensor.data for tensor in own.output_tensors]
 
     def whole() -> Any:
-        own.infer({0: array}, share_inputs=True)  # a list takes longer
-        return [own.get_output_tensor(index).data.copy() for index in range(len(model.outputs))]
+        given[...] = array
+        own.infer(share_outputs=True)
+        return [view.copy() for view in gives]
 
     return Bare(whole, lambda: own.infer(share_outputs=True))
 
 
-def executorch(path: Path, array: Any, threads: int) -> Bare:
-    """What `executorch.runtime.Runtime` calls, without its import of the whole exporter; outputs are copied there."""
-    import torch
+def load_executorch(path: Path, threads: int) -> Any:
+    """A module of ExecuTorch's bindings, without `executorch.runtime`, which imports the whole exporter."""
     from executorch.extension.pybindings import _C as bindings
 
     if threads != bindings._threadpool_get_thread_count():
         bindings._unsafe_reset_threadpool(threads)
-    program = bindings._load_program(str(path))
-    method = program.load_method("forward")
+    return bindings._load_for_executorch(str(path))
+
+
+def executorch(own: Any, array: Any) -> Bare:
+    """Its `forward`, which copies the outputs unless it is told not to."""
+    import torch
+
     tensor = torch.from_numpy(array)
     return Bare(
-        lambda: [output.numpy() for output in method((torch.from_numpy(array),))],
-        lambda: method((tensor,), clone_outputs=False),
+        lambda: [output.numpy() for output in own.forward((torch.from_numpy(array),))],
+        lambda: own.forward((tensor,), clone_outputs=False),
     )
 
 
@@ -130,17 +147,21 @@ def mcu(path: Path, array: Any, scale: float, zero_point: int, outputs: int) -> 
     return Bare(whole, network)
 
 
-RUNTIMES: dict[str, Callable[..., Bare]] = {
-    "tflite": litert, "onnx": onnx, "openvino": openvino, "executorch": executorch,
-}  # fmt: skip
+RUNTIMES: dict[str, tuple[Callable[[Path, int], Any], Callable[[Any, Any], Bare]]] = {
+    "tflite": (load_litert, litert),
+    "onnx": (load_onnx, onnx),
+    "openvino": (load_openvino, openvino),
+    "executorch": (load_executorch, executorch),
+}
 
 
-def bare(job: dict[str, Any]) -> Bare:
-    """The calls of a job."""
+def bare(job: dict[str, Any], own: Any = None) -> Bare:
+    """The calls of a job, of the runtime's object `own` where one is loaded already."""
     path, array = Path(job["path"]), np.load(job["array"])
     if job["target"] == "mcu":
         return mcu(path, array, job["scale"], job["zero_point"], job["outputs"])
-    return RUNTIMES[job["target"]](path, array, job["threads"])
+    load, calls = RUNTIMES[job["target"]]
+    return calls(load(path, job["threads"]) if own is None else own, array)
 
 
 def times_ms(call: Callable[[], Any], samples: int) -> list[float]:

@@ -214,6 +214,16 @@ def test_a_decoded_image_is_not_turned_again(tmp_path: Path) -> None:
     assert np.array_equal(np.asarray(decode_image(once)), np.asarray(once))
 
 
+def test_only_what_is_not_as_it_should_be_is_copied() -> None:
+    plain = Image.new("RGB", (8, 4))
+    assert decode_image(plain) is plain
+    tagged = plain.copy()
+    tagged.info["comment"] = "kept"
+    assert decode_image(tagged) is not tagged
+    assert tagged.info == {"comment": "kept"}
+    assert decode_image(plain.convert("L")).mode == "RGB"
+
+
 @pytest.mark.parametrize(
     ("mode", "colour", "kind", "expected"),
     [

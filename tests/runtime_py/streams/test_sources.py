@@ -90,7 +90,22 @@ def test_an_array_that_is_filled_again_changes_no_frame(colours: runtime_py.Sess
             buffer[:] = flat(value)
             yield buffer
 
-    assert values(frame.image for frame in read(camera(), colours)) == list(range(10))
+    def canvas() -> Iterator[Image.Image]:
+        picture = Image.fromarray(flat(0))
+        for value in range(10):
+            picture.paste(Image.fromarray(flat(value)))
+            yield picture
+
+    for source in (camera(), canvas()):
+        assert values(frame.image for frame in read(source, colours)) == list(range(10))
+
+
+def test_a_photo_becomes_an_array_where_a_program_asks_for_it(tmp_path: Path, colours: runtime_py.Session) -> None:
+    Image.fromarray(flat(3)).save(tmp_path / "photo.png")
+    (frame,) = read(tmp_path, colours)
+    assert isinstance(frame.pixels, Image.Image)
+    assert frame.image is frame.image
+    assert np.array_equal(frame.image, flat(3))
 
 
 def test_the_names_of_cameras_and_networks_are_told_apart(tmp_path: Path) -> None:
