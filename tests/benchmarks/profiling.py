@@ -47,7 +47,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 from profiling_bare import RUNTIMES, bare
-from runtime import in_turns
+from runtime import HELD, beneath, in_turns
 
 import runtime_py
 from devices.agent import sampled
@@ -67,8 +67,6 @@ NETWORKS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("mobilenetv4_conv_small", "tflite,onnx,openvino,executorch", {}),
     ("mcunet_in0", "mcu", {"precision": "w8a8", "calibration_size": 16}),
 )
-HELD = {"tflite": "_interpreter", "onnx": "session", "openvino": "request", "executorch": "module"}
-"""What of an engine is the runtime's own."""
 KINDS = {"float32": "f32", "int8": "i8", "uint8": "u8"}
 """benchmark_app takes pixels for an image's input unless it is told not to."""
 PHOTOS = 10
@@ -324,8 +322,7 @@ def side_by_side(case: Case, turns: int) -> tuple[list[list[float]], list[list[f
     job = case.job(turns)
     array = np.load(job["array"])
     with runtime_py.load(case.bundle, case.target, case.threads) as session:
-        held = getattr(session._engine, HELD[case.target]) if case.target in HELD else None
-        own = bare(job, held)  # of one object: two of a kind, with their weights elsewhere, differ by more than the bar
+        own = beneath(session, array) if case.target in HELD else bare(job)
         inputs = {session.spec.inputs[0].name: array}
         return in_turns([own.whole, lambda: session.run(inputs)], turns), in_turns([own.network, own.whole], turns)
 

@@ -155,13 +155,13 @@ RUNTIMES: dict[str, tuple[Callable[[Path, int], Any], Callable[[Any, Any], Bare]
 }
 
 
-def bare(job: dict[str, Any], own: Any = None) -> Bare:
-    """The calls of a job, of the runtime's object `own` where one is loaded already."""
+def bare(job: dict[str, Any]) -> Bare:
+    """The calls of a job."""
     path, array = Path(job["path"]), np.load(job["array"])
     if job["target"] == "mcu":
         return mcu(path, array, job["scale"], job["zero_point"], job["outputs"])
     load, calls = RUNTIMES[job["target"]]
-    return calls(load(path, job["threads"]) if own is None else own, array)
+    return calls(load(path, job["threads"]), array)
 
 
 def times_ms(call: Callable[[], Any], samples: int) -> list[float]:

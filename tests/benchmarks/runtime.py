@@ -2,7 +2,7 @@
 
 python tests/benchmarks/runtime.py BUNDLE [--runs 300] [--threads 1] [--json]
 
-Of each target: the bare call of its runtime on the same file and array, `session.run`, and the median of the
+Of each target: the bare call of its runtime on the same object and array, `session.run`, and the median of the
 differences between neighbours. And what comes before: an image of 1280 x 720 pixels to the network's input.
 """
 
@@ -11,58 +11,23 @@ import json
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
+from profiling_bare import RUNTIMES, Bare
 
 import runtime_py
 from runtime_py.bundle import open_bundle
 
-
-def litert(path: Path, array: Any, threads: int) -> Callable[[], Any]:
-    """The calls of LiteRT's own documentation."""
-    from ai_edge_litert.interpreter import Interpreter
-
-    own = Interpreter(str(path), num_threads=threads)
-    own.allocate_tensors()
-    given, gives = own.get_input_details()[0]["index"], [row["index"] for row in own.get_output_details()]
-
-    def call() -> Any:
-        own.set_tensor(given, array)
-        own.invoke()
-        return [own.get_tensor(index) for index in gives]
-
-    return call
+HELD = {"tflite": "_interpreter", "onnx": "session", "openvino": "request", "executorch": "module"}
+"""What of an engine is the runtime's own."""
 
 
-def onnx(path: Path, array: Any, threads: int) -> Callable[[], Any]:
-    """The same of ONNX Runtime."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    own = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    name = own.get_inputs()[0].name
-    return lambda: own.run(None, {name: array})
-
-
-def openvino(path: Path, array: Any, threads: int) -> Callable[[], Any]:
-    """The same of OpenVINO, with a copy of the answer, which the next call overwrites."""
-    import openvino as ov
-
-    settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads}
-    own = ov.Core().compile_model(str(path / "model.xml"), "CPU", settings).create_infer_request()
-
-    def call() -> Any:
-        own.infer({0: array}, share_inputs=True)
-        return own.get_output_tensor(0).data.copy()
-
-    return call
-
-
-BARE = {"tflite": litert, "onnx": onnx, "openvino": openvino}
+def beneath(session: runtime_py.Session, array: Any) -> Bare:
+    """The runtime's calls on the very object that the session has: two of a kind, with their weights elsewhere, differ
+    by more than a session adds."""
+    return RUNTIMES[session.target][1](getattr(session._engine, HELD[session.target]), array)
 
 
 def in_turns(calls: list[Callable[[], Any]], runs: int) -> list[list[float]]:
@@ -82,13 +47,13 @@ def overheads(bundle: str, threads: int, runs: int) -> list[dict[str, Any]]:
     """A row a target of the bundle that has a bare call above."""
     opened, rows = open_bundle(bundle), []
     for artifact in opened.manifest.artifacts:
-        if artifact.target not in BARE or artifact.status == "failed":
+        if artifact.target not in HELD or artifact.status == "failed":
             continue
         with runtime_py.load(bundle, artifact.target, threads) as session:
             given = session.spec.inputs[0]
             random = np.random.default_rng(0).uniform(0, 1, given.shape)
             array = random.astype(given.dtype)
-            bare = BARE[artifact.target](opened.file(artifact), array, threads)
+            bare = beneath(session, array).whole
             alone, ours = in_turns([bare, lambda array=array, given=given: session.run({given.name: array})], runs)
         differences = [own - other for own, other in zip(ours, alone, strict=True)]
         rows.append({
