@@ -1,7 +1,7 @@
 """A run as a page in Markdown, and as a picture beside it."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from sdk.templates import template
 HERE = Path(__file__).parent
 COLOURS = ("#1a7f4b", "#7fb3d5", "#e5a03c", "#8e6bbf", "#c96b6b", "#6b8e8e", "#b5b35c")
 """Of the precisions, in the plan's order."""
+DOT_PRODUCTS = {"avx512_vnni", "avx_vnni", "amx_int8", "dotprod", "i8mm"}
+"""Instructions that multiply bytes and add the products up, which make int8 networks quick."""
 PLAIN = {"measured": "", "invalid": "not valid", "absent": "not run", "refused": "refused", "failed": "failed"}
 
 
@@ -46,6 +48,7 @@ def markdown(plan: Plan, found: Benched, drawing: str) -> str:
         usual=QUICK if plan.protocol.quick else FULL,
         runtimes=_runtimes(found.results),
         weights=_weights(found.results),
+        processor=_processor,
         text=_text,
         size=_size,
         memory=_memory,
@@ -117,6 +120,18 @@ def _runtimes(results: Sequence[Result]) -> dict[str, str]:
         if one.row is not None:
             found[ENGINES[one.target].title] = one.row.conditions.get("runtime", "of unknown version")
     return found
+
+
+def _processor(results: Iterable[Result]) -> str:
+    """What the rows ran on, and what that means for int8."""
+    row = next((one.row for one in results if one.row is not None), None)
+    if row is None:
+        return ""
+    isa = row.conditions.get("isa", "")
+    if not isa:
+        return f"{row.device}."
+    slow = not DOT_PRODUCTS & set(isa.split())
+    return f"{row.device}: {isa}{', without dot products of bytes: int8 saves memory there, and often no time' * slow}."
 
 
 def _weights(results: Sequence[Result]) -> dict[str, str]:
