@@ -18,7 +18,7 @@ from runtime_py.session import Session
 from runtime_py.streams.answering import steps_of
 from runtime_py.streams.drain import DrainOnSigterm
 from runtime_py.streams.frames import BadSource, Frame, SourceLost, SourceStalled, Stamps, StreamFailed
-from runtime_py.streams.pipeline import GROUPS, Pipeline
+from runtime_py.streams.pipeline import Pipeline
 from runtime_py.streams.reader import Options
 from runtime_py.streams.sinks import Sink
 from runtime_py.streams.sources import How, open_source
@@ -171,7 +171,7 @@ def stream(
         policy or ("latest" if opened.live else "all"), queue, loop, reconnect, timeout_s, max_frames, fps, on_error
     )
     _check(options, opened.live, opened.repeats)
-    pipeline = Pipeline(opened, steps_of(session, confidence, agnostic_nms), options, GROUPS)
+    pipeline = Pipeline(opened, steps_of(session, confidence, agnostic_nms), options)
     return Stream(pipeline, opened.name, options.policy, drain_on_sigterm)
 
 

@@ -1,8 +1,8 @@
-"""The threads of a stream: one reads, one prepares, one infers, one answers; queues between them are bounded.
+"""The threads of a stream: one reads, three carry frames through the stages; queues between them are bounded.
 
-Under the policy `all` each waits for room, so that a slow program stops the reader. Under `latest` the reader never
-waits: a frame that nobody took yet gives way to a newer one, and a stage takes a frame only when there is room for its
-result, so that what it takes is as new as can be.
+Under the policy `all` the reader waits for room, so that a slow program stops it. Under `latest` it never waits: a
+frame that nobody took yet gives way to a newer one, and no more than one waits before a later stage, so that what a
+stage takes is as new as can be.
 """
 
 import threading
@@ -15,14 +15,13 @@ from typing import Any
 from runtime_py.errors import SdkError
 from runtime_py.preprocess import BadImage
 from runtime_py.streams.answering import Steps
-from runtime_py.streams.channel import Channel, Closed
 from runtime_py.streams.frames import Frame, Picture, SourceStalled, Stamps, StreamFailed
+from runtime_py.streams.line import Closed, Line
 from runtime_py.streams.reader import Options, Reader
 from runtime_py.streams.sources import Source
 from runtime_py.streams.stats import Meter
 
-GROUPS = (("prepare",), ("infer",), ("answer",))
-"""Stages that share a thread; tests/benchmarks/stream.py measures other ways to share."""
+STAGES = ("prepare", "infer", "answer")
 GRACE_S = 1.5
 """How long `close` waits for threads. One whose source blocks is left behind, and ends when the source returns."""
 TICK_S = 0.1
@@ -47,9 +46,7 @@ Item = Job | StreamFailed
 class Pipeline:
     """Started by `start`, emptied by `take`, ended by `close`; knows nothing of who takes."""
 
-    def __init__(
-        self, source: Source, steps: Steps, options: Options, groups: tuple[tuple[str, ...], ...] = GROUPS
-    ) -> None:
+    def __init__(self, source: Source, steps: Steps, options: Options) -> None:
         self.meter = Meter()
         self.reader = Reader(source, options, self.meter)
         self.closed = False
@@ -61,15 +58,12 @@ class Pipeline:
             "infer": lambda job: steps.infer(job.value),
             "answer": lambda job: steps.answer(job.value, job.place),
         }
-        sizes = [options.queue] + [1 if self._latest else options.queue] * len(groups)
-        self._channels: list[Channel[Item]] = [Channel(size) for size in sizes]
-        self._threads = [threading.Thread(target=self._read, name="stream-decode", daemon=True)]
-        for names, inbox, outbox in zip(groups, self._channels, self._channels[1:], strict=False):
-            self._threads.append(
-                threading.Thread(
-                    target=self._work, args=(names, inbox, outbox), name=f"stream-{'-'.join(names)}", daemon=True
-                )
-            )
+        later = 1 if self._latest else options.queue
+        self._line: Line[Item] = Line((options.queue, *[later] * len(STAGES)))
+        named = {"decode": self._read} | {f"{number}": self._work for number in range(1, len(STAGES) + 1)}
+        self._threads = [
+            threading.Thread(target=target, name=f"stream-{name}", daemon=True) for name, target in named.items()
+        ]
 
     def start(self) -> None:
         for thread in self._threads:
@@ -79,7 +73,7 @@ class Pipeline:
         """The next answer. Raises StopIteration at the end, StreamFailed, or SourceStalled."""
         while True:
             try:
-                item = self._channels[-1].get(TICK_S)
+                item = self._line.get(TICK_S)
             except (EOFError, Closed):
                 raise StopIteration from None
             if isinstance(item, StreamFailed):
@@ -96,8 +90,7 @@ class Pipeline:
     def close(self) -> None:
         """End all threads, at the latest after GRACE_S."""
         self.closed = self.reader.stopping = True
-        for channel in self._channels:
-            channel.close()
+        self._line.close()
         deadline = time.monotonic() + GRACE_S
         for thread in self._threads:
             if thread.ident is not None and thread is not threading.current_thread():
@@ -128,49 +121,37 @@ class Pipeline:
             )
 
     def _read(self) -> None:
-        first = self._channels[0]
         with suppress(Closed):
             try:
                 self.reader.run(self._push)
             except Exception as error:  # a source may be the program's own code
-                first.put(_failed(error, self.meter.counts["read"], "decode"))  # raises Closed where this is the error
-            first.end()
+                # raises Closed where this is the error
+                self._line.put(_failed(error, self.meter.counts["read"], "decode"))
+            self._line.end()
 
     def _push(self, index: int, picture: Picture, decoded: float) -> None:
         job = Job(index, picture, [picture.captured, decoded])
         if self._latest:
-            self.meter.count("dropped", self._channels[0].put_newest(job))
+            self.meter.count("dropped", self._line.put_newest(job))
         else:
-            self._channels[0].put(job)
+            self._line.put(job)
 
-    def _work(self, names: tuple[str, ...], inbox: Channel[Item], outbox: Channel[Item]) -> None:
+    def _work(self) -> None:
+        self._line.work(lambda stage, item: self._through(STAGES[stage], item) if isinstance(item, Job) else item)
+
+    def _through(self, name: str, job: Job) -> Item | None:
+        """The job after a stage; an error; or None where an image that nothing can be done with is skipped."""
+        started = time.monotonic()
         try:
-            while True:
-                if self._latest:
-                    outbox.await_room()
-                item = inbox.get()
-                done = self._through(names, item) if isinstance(item, Job) else item
-                if done is not None:
-                    outbox.put(done)
-        except EOFError:
-            outbox.end()
-        except Closed:
-            return
-
-    def _through(self, names: tuple[str, ...], job: Job) -> Item | None:
-        """The job after these stages; an error; or None where an image that nothing can be done with is skipped."""
-        for name in names:
-            started = time.monotonic()
-            try:
-                self._step(name, job)
-            except Exception as error:  # whatever a runtime raises belongs to the program that waits for the answer
-                if not (self._skips and isinstance(error, BadImage)):
-                    return _failed(error, job.index, name)
-                self.reader.skipped(error)
-                return None
-            ended = time.monotonic()
-            job.stamps.append(ended)
-            self.meter.took(name, ended - started)
+            self._step(name, job)
+        except Exception as error:  # whatever a runtime raises belongs to the program that waits for the answer
+            if not (self._skips and isinstance(error, BadImage)):
+                return _failed(error, job.index, name)
+            self.reader.skipped(error)
+            return None
+        ended = time.monotonic()
+        job.stamps.append(ended)
+        self.meter.took(name, ended - started)
         return job
 
     def _step(self, name: str, job: Job) -> None:

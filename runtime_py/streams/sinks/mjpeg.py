@@ -21,6 +21,8 @@ BOUNDARY = "frame"
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 TICK_S = 0.5
 """How often a client that waits for a picture looks whether the server still runs."""
+UNREAD_BYTES = 1 << 17
+"""What the system may keep for a client that does not read. By itself it keeps megabytes: seconds of old pictures."""
 PAGE = b"""<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -241,6 +243,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def _stream(self, owner: MjpegServer) -> None:
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UNREAD_BYTES)
         self._head(200, f"multipart/x-mixed-replace; boundary={BOUNDARY}", {})
         number = 0
         while not owner.closed:

@@ -54,7 +54,13 @@ def test_the_page(plan_of: PlanOf) -> None:
 def test_the_page_says_where_int8_saves_no_time(plan_of: PlanOf) -> None:
     plan, _ = planned(plan_of)
     words = "without dot products of bytes"
-    for isa, told in (("avx avx2", True), ("avx2 avx_vnni", False), ("neon", True), ("neon dotprod", False), ("", False)):
+    for isa, told in (
+        ("avx avx2", True),
+        ("avx2 avx_vnni", False),
+        ("neon", True),
+        ("neon dotprod", False),
+        ("", False),
+    ):
         row = row_of([2.0] * 8, device="a board", conditions={"isa": isa})
         page = markdown(plan, benched([result_of([2.0] * 8, **LIKE, row=row)]), "b.svg")
         assert f"a board: {isa}" in page if isa else "a board." in page
