@@ -1,12 +1,13 @@
-"""The threads of a stream: one reads, three carry frames through the stages; queues between them are bounded.
+"""The threads of a stream: any of them reads, prepares, infers or answers; queues between these are bounded.
 
-Under the policy `all` the reader waits for room, so that a slow program stops it. Under `latest` it never waits: a
-frame that nobody took yet gives way to a newer one, and no more than one waits before a later stage, so that what a
-stage takes is as new as can be.
+Under the policy `all` nothing is read without room for it, so that a slow program stops the source. Under `latest`
+reading never waits: a frame that nobody took yet gives way to a newer one, and no more than one waits before a later
+stage, so that what a stage takes is as new as can be.
 """
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from runtime_py.streams.reader import Options, Reader
 from runtime_py.streams.sources import Source
 from runtime_py.streams.stats import Meter
 
-STAGES = ("prepare", "infer", "answer")
+STAGES = ("decode", "prepare", "infer", "answer")
 GRACE_S = 1.5
 """How long `close` waits for threads. One whose source blocks is left behind, and ends when the source returns."""
 TICK_S = 0.1
@@ -50,7 +51,6 @@ class Pipeline:
         self.meter = Meter()
         self.reader = Reader(source, options, self.meter)
         self.closed = False
-        self._latest = options.policy == "latest"
         self._timeout_s = options.timeout_s
         self._skips = options.on_error == "skip"
         self._steps: dict[str, Callable[[Job], Any]] = {
@@ -58,11 +58,14 @@ class Pipeline:
             "infer": lambda job: steps.infer(job.value),
             "answer": lambda job: steps.answer(job.value, job.place),
         }
-        later = 1 if self._latest else options.queue
-        self._line: Line[Item] = Line((options.queue, *[later] * len(STAGES)))
-        named = {"decode": self._read} | {f"{number}": self._work for number in range(1, len(STAGES) + 1)}
+        self._queue = options.queue
+        latest = options.policy == "latest"
+        later = 1 if latest else options.queue
+        self._line: Line[Item] = Line((options.queue, later, later, later), self._drop_oldest if latest else None)
+        self._frames = self.reader.frames()
         self._threads = [
-            threading.Thread(target=target, name=f"stream-{name}", daemon=True) for name, target in named.items()
+            threading.Thread(target=self._work, name=f"stream-{number}", daemon=True)
+            for number in range(1, len(STAGES) + 1)
         ]
 
     def start(self) -> None:
@@ -120,24 +123,28 @@ class Pipeline:
                 hint="is it still there? timeout_s=None waits without an end",
             )
 
-    def _read(self) -> None:
-        with suppress(Closed):
-            try:
-                self.reader.run(self._push)
-            except Exception as error:  # a source may be the program's own code
-                # raises Closed where this is the error
-                self._line.put(_failed(error, self.meter.counts["read"], "decode"))
-            self._line.end()
-
-    def _push(self, index: int, picture: Picture, decoded: float) -> None:
-        job = Job(index, picture, [picture.captured, decoded])
-        if self._latest:
-            self.meter.count("dropped", self._line.put_newest(job))
-        else:
-            self._line.put(job)
-
     def _work(self) -> None:
-        self._line.work(lambda stage, item: self._through(STAGES[stage], item) if isinstance(item, Job) else item)
+        self._line.work(self._do)
+        with suppress(ValueError):  # another thread is reading, and will come here as well
+            self._frames.close()
+
+    def _do(self, stage: int, item: Item | None) -> Item | None:
+        if item is None:
+            return self._read()
+        return self._through(STAGES[stage], item) if isinstance(item, Job) else item
+
+    def _read(self) -> Item | None:
+        """The next frame of the source, an error, or None at the end; one thread at a time is in here."""
+        try:
+            found = next(self._frames, None)
+        except Exception as error:  # a source may be the program's own code
+            return _failed(error, self.meter.counts["read"], "decode")
+        return None if found is None else Job(found[0], found[1], [found[1].captured, found[2]])
+
+    def _drop_oldest(self, waiting: deque[Item]) -> None:
+        while len(waiting) > self._queue and isinstance(waiting[-1], Job):  # an error drops no frame before it
+            waiting.popleft()
+            self.meter.count("dropped")
 
     def _through(self, name: str, job: Job) -> Item | None:
         """The job after a stage; an error; or None where an image that nothing can be done with is skipped."""

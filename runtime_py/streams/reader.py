@@ -1,8 +1,8 @@
-"""The thread that reads a source: once or in a loop, again after it was lost, thinned out, and never past a drain."""
+"""What reads a source: once or in a loop, again after it was lost, thinned out, and never past a drain."""
 
 import logging
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -46,8 +46,8 @@ class Reader:
         self._index = 0
         self._warned = False
 
-    def run(self, push: Callable[[int, Picture, float], None]) -> None:
-        """Read until the end, a stop or an error, which is raised; `push` gets index, picture and when it was read."""
+    def frames(self) -> Generator[tuple[int, Picture, float], None, None]:
+        """Index, picture and when it was read, until the end, a stop or an error, which is raised."""
         slot, kept = -1, 0
         with closing(self._connections() if self.source.live else self._loops()) as pictures:
             while kept != self._options.max_frames:
@@ -63,7 +63,7 @@ class Reader:
                     self._meter.count("thinned")
                 else:
                     slot, kept = due, kept + 1
-                    push(self._index, picture, decoded)
+                    yield self._index, picture, decoded
                 self._index += 1
 
     def broken(self, error: SdkError) -> None:

@@ -261,7 +261,7 @@ def test_close_does_not_wait_for_a_source_that_blocks() -> None:
     answers = over(source(), plain())
     assert next(answers)[1] == 1
     answers.close()
-    assert stream_threads() == ["stream-decode"]  # it ends when the source returns
+    assert len(stream_threads()) == 1  # it ends when the source returns
     assert not free.is_set()
     free.set()
 
