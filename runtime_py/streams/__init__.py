@@ -150,7 +150,8 @@ def stream(
     """Answers for every frame of a source: an iterator of `(frame, result)`, where the result is `session(image)`'s.
 
     `source`: a photo, a folder, a glob, a video, `camera:0`, `/dev/video0`, `rtsp://`, `http(s)://`, `picamera`, or an
-    iterable of images, or a function that returns one, and None at the end.
+    iterable of images, or a function that returns one, and None at the end. One thread at a time reads it, but not
+    always the same.
     `policy`: `all` answers every frame, and the source waits (for files and iterables); `latest` drops frames that
     come faster than answers, and counts them (for cameras, networks and functions).
     `confidence`, `agnostic_nms`: a detector's, in place of the bundle's. `max_frames`: end after so many.
