@@ -1,6 +1,7 @@
 """Core ML's saved program over torch, with the interface of runtime_py's engines."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ class Interpreted:
         self._inputs = dict(zip(artifact.inputs, (spec.name for spec in manifest.inputs), strict=True))
         self._outputs = dict(zip((spec.name for spec in manifest.outputs), artifact.outputs, strict=True))
 
-    def run(self, inputs: dict[str, Any]) -> dict[str, Any]:
+    def run(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Outputs by the manifest's names."""
         found = self._interpreter.run({own: inputs[name] for own, name in self._inputs.items()})
         return {name: found[own] for name, own in self._outputs.items()}

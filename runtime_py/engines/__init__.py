@@ -1,7 +1,7 @@
 """The runtimes, one file each, by the target whose artifacts they run."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
@@ -29,8 +29,12 @@ class EngineFailed(SdkError):
 class Engine(Protocol):
     """A loaded artifact. Arrays go in and come out by the manifest's names."""
 
-    def run(self, inputs: dict[str, Any]) -> dict[str, Any]:
-        """Outputs of checked, contiguous inputs."""
+    def run(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Outputs of checked, contiguous inputs; one call at a time.
+
+        Plain loops over what `__init__` made ready: a comprehension is a call in Python 3.11, of code and objects that
+        the network before has driven out of the caches.
+        """
 
     def close(self) -> None:
         """Free the runtime."""

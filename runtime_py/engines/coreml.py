@@ -1,5 +1,6 @@
 """Core ML, on Apple systems."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ class CoreML:
         self._outputs = own_names(artifact.outputs, [row.name for row in description.output], manifest.outputs)
         self._path = path
 
-    def run(self, inputs: dict[str, Any]) -> dict[str, Any]:
+    def run(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Outputs by the manifest's names."""
         try:
             found = self._model.predict({self._inputs[name]: array for name, array in inputs.items()})

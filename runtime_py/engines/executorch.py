@@ -1,5 +1,6 @@
 """ExecuTorch with XNNPACK, through its Python bindings, which need torch for their tensors."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +28,18 @@ class ExecuTorch:
         self._inputs = [spec.name for spec in manifest.inputs]
         self._outputs = [spec.name for spec in manifest.outputs]
 
-    def run(self, inputs: dict[str, Any]) -> dict[str, Any]:
+    def run(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Outputs by the manifest's names."""
+        given, answers = [], {}
+        for name in self._inputs:
+            given.append(self._from_numpy(inputs[name]))
         try:
-            found = self.module.forward(tuple(self._from_numpy(inputs[name]) for name in self._inputs))
+            found = self.module.forward(given)
         except Exception as error:  # as above
             raise failed("ExecuTorch", self._path, error) from error
-        return {name: tensor.numpy() for name, tensor in zip(self._outputs, found, strict=True)}  # clones already
+        for name, tensor in zip(self._outputs, found, strict=True):
+            answers[name] = tensor.numpy()  # of a clone already
+        return answers
 
     def close(self) -> None:
         """Free the program."""

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ class CompiledC:
         facts = artifact.mcu
         if facts is None or len(manifest.inputs) != 1 or len(manifest.outputs) != 1:
             raise EngineFailed(f"{path.name} says nothing about its input and output", hint="export the bundle again")
+        if len(shape := manifest.inputs[0].shape) != 4 or shape[0] != 1:
+            raise EngineFailed(f"{path.name} takes {shape}", expected="(1, C, H, W)", hint="export the bundle again")
         self._given, self._gives, self._path = manifest.inputs[0], manifest.outputs[0], path
         self._in, self._out = facts.input, facts.output
         library = compiled(path, artifact.sha256)
@@ -38,21 +41,19 @@ class CompiledC:
         except (OSError, AttributeError) as error:
             raise failed("the loader", path, error) from error
         self._call.restype, self._call.argtypes = ctypes.c_int, [ctypes.c_void_p] * 3
-        self._lock = threading.Lock()  # one call at a time has the arena
-        self._arena = np.zeros(facts.arena_bytes // 4 + 4, np.int32)
+        self._image = np.zeros((shape[2], shape[3], shape[1]), np.int8)
         self._answer = np.zeros(int(np.prod(self._gives.shape)), np.int8)
+        self._arena = np.zeros(facts.arena_bytes // 4 + 4, np.int32)
+        self._places = self._image.ctypes.data, self._answer.ctypes.data, self._arena.ctypes.data
 
-    def run(self, inputs: dict[str, Any]) -> dict[str, Any]:
+    def run(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Output by the manifest's name; floats are rounded to bytes on the way in, as the other targets do."""
         given = inputs[self._given.name]
         image = given if given.dtype == np.int8 else _rounded(given, self._in)
-        image = np.ascontiguousarray(image[0].transpose(1, 2, 0))
-        with self._lock:
-            error = self._call(image.ctypes.data, self._answer.ctypes.data, self._arena.ctypes.data)
-            answer = self._answer.copy()
-        if error:
+        self._image[...] = image[0].transpose(1, 2, 0)
+        if error := self._call(*self._places):
             raise EngineFailed(f"{self._path.name}: model_invoke_image gave the error {error}")
-        shape = self._gives.shape
+        answer, shape = self._answer.copy(), self._gives.shape
         if len(shape) == 4:
             answer = answer.reshape(shape[2], shape[3], shape[1]).transpose(2, 0, 1)[None]
         if self._gives.dtype == "int8":
@@ -61,8 +62,8 @@ class CompiledC:
         return {self._gives.name: np.ascontiguousarray(real.reshape(shape))}
 
     def close(self) -> None:
-        """Forget the arena; the library stays loaded, as the system has no safe way to unload code."""
-        self._arena = np.zeros(0, np.int32)
+        """Free the arena; the library stays loaded, as the system has no safe way to unload code."""
+        del self._image, self._answer, self._arena, self._places
 
 
 def _rounded(values: npt.NDArray[Any], kind: Affine) -> npt.NDArray[np.int8]:

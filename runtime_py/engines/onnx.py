@@ -1,5 +1,6 @@
 """ONNX Runtime on the CPU."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +28,17 @@ class Onnx:
             raise failed("ONNX Runtime", path, error) from error
         given = [[node.name for node in side] for side in (self.session.get_inputs(), self.session.get_outputs())]
         self._inputs = own_names(artifact.inputs, given[0], manifest.inputs)
-        self._outputs = own_names(artifact.outputs, given[1], manifest.outputs)
+        outputs = own_names(artifact.outputs, given[1], manifest.outputs)
+        self._outputs, self._own_outputs = list(outputs), list(outputs.values())
         self._path = path
 
-    def run(self, inputs: dict[str, Any]) -> dict[str, Any]:
+    def run(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Outputs by the manifest's names."""
+        given = {}
+        for name, array in inputs.items():
+            given[self._inputs[name]] = array
         try:
-            found = self.session.run(
-                list(self._outputs.values()), {self._inputs[name]: array for name, array in inputs.items()}
-            )
+            found = self.session.run(self._own_outputs, given)
         except Exception as error:  # as above
             raise failed("ONNX Runtime", self._path, error) from error
         return dict(zip(self._outputs, found, strict=True))

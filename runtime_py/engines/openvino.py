@@ -1,5 +1,6 @@
 """OpenVINO on the CPU."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ class OpenVino:
         self._inputs = {name: get_in(given[0].index(own)).data for name, own in inputs.items()}
         self._outputs = {name: get_out(given[1].index(own)).data for name, own in outputs.items()}
 
-    def run(self, inputs: dict[str, Any]) -> dict[str, Any]:
+    def run(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Outputs by the manifest's names."""
         for name, array in inputs.items():
             self._inputs[name][...] = array
@@ -42,7 +43,10 @@ class OpenVino:
             self.request.infer(share_outputs=True)
         except Exception as error:  # as above
             raise failed("OpenVINO", self._path, error) from error
-        return {name: view.copy() for name, view in self._outputs.items()}
+        answers = {}
+        for name, view in self._outputs.items():
+            answers[name] = view.copy()
+        return answers
 
     def close(self) -> None:
         """Free the request."""

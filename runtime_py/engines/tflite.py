@@ -1,5 +1,6 @@
 """LiteRT, or its predecessor tflite-runtime where a device has only that."""
 
+from collections.abc import Mapping
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -36,15 +37,18 @@ class LiteRT:
         details = runner.get_input_details() if side == "inputs" else runner.get_output_details()
         return {name: int(detail["index"]) for name, detail in details.items()}
 
-    def run(self, inputs: dict[str, Any]) -> dict[str, Any]:
+    def run(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Outputs by the manifest's names."""
+        answers = {}
         try:
             for name, array in inputs.items():
                 self._interpreter.set_tensor(self._inputs[name], array)
             self._interpreter.invoke()
-            return {name: self._interpreter.get_tensor(index) for name, index in self._outputs.items()}
+            for name, index in self._outputs.items():
+                answers[name] = self._interpreter.get_tensor(index)
         except (ValueError, RuntimeError) as error:
             raise failed("LiteRT", self._path, error) from error
+        return answers
 
     def close(self) -> None:
         """Free the interpreter."""

@@ -1,5 +1,6 @@
 """PyTorch's own row: the network that was exported, built again and checked against the bundle's golden answers."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ class TorchEngine:
         self._inputs = [spec.name for spec in manifest.inputs]
         self._outputs = [spec.name for spec in manifest.outputs]
 
-    def run(self, inputs: dict[str, Any]) -> dict[str, Any]:
+    def run(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Outputs by the manifest's names. Raises AnotherNetwork where there are more or fewer."""
         import torch
 

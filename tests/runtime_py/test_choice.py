@@ -2,6 +2,7 @@
 
 import threading
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -192,7 +193,7 @@ def test_threads_take_turns_and_a_session_closes_after_the_last(bundle: Path) ->
     assert engine is not None
 
     class Counting:
-        def run(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        def run(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
             nonlocal inside, most
             inside += 1
             most = max(most, inside)
