@@ -1,5 +1,5 @@
 # make demo   exports the packaged network to five targets, proves each, runs it on two photos
-# make test   linters, type checks, then the tests
+# make test   linters, type checks, then the tests; with SLOW=1 those that take long, too
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
@@ -8,6 +8,7 @@ SHELL := /bin/bash
 
 PYTHON ?= python3.11
 WORKERS ?= 2
+SLOW ?=
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
@@ -16,7 +17,7 @@ BUNDLE := runs/$(MODEL).bundle
 
 help:
 	@echo "make demo    export $(MODEL) to five targets, prove each, run it on two photos"
-	@echo "make test    ruff, mypy, import rules, then pytest"
+	@echo "make test    ruff, mypy, import rules, then pytest but for its slow tests; make test SLOW=1 runs them, too"
 	@echo "make lint    the same without pytest"
 	@echo "make wheel   dist/edge_sdk-*.whl, to install elsewhere"
 	@echo "make matrix  every network to every target (w8a8: one a family), into docs/matrix.md; goes on where it stopped"
@@ -49,7 +50,7 @@ lint: $(READY)
 # than one; a file stays with one worker, so that its fixtures are made once; the longest come first, as
 # tests/conftest.py sorts them, so that both workers end together.
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(if $(SLOW),,-m "not slow")
 
 # setuptools would take old files out of a build folder that is already there.
 wheel: $(READY)
