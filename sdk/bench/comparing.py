@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from statistics import median
 from typing import Any, Literal
 
 from runtime_py.manifest import ProfileRow
 from sdk.bench.database import Database, Run
 from sdk.bench.plan import Cell
+from sdk.bench.repeating import SLOWER
 from sdk.bench.results import Result
 from sdk.bench.statistics import LEVEL, Repeats, holm, rank_test, ratio_of
 
@@ -38,7 +40,7 @@ class Pair:
 
     @property
     def decides(self) -> bool:
-        """Whether both rows are valid, and of the same processor."""
+        """Whether both rows are valid, and of the same processor at the same speed."""
         return self.verdict != "not decided"
 
     def above(self, limit: float) -> bool:
@@ -119,7 +121,18 @@ def _why_not(old: Result, new: Result) -> str:
             return f"{which} has fewer than {FEWEST} repeats"
     if old.row and new.row and old.row.device != new.row.device:
         return f"two processors: {old.row.device} and {new.row.device}"
-    return ""
+    return _slowed(old.row, new.row) if old.row and new.row else ""
+
+
+def _slowed(old: ProfileRow, new: ProfileRow) -> str:
+    """Whether the processor's own speed differed beside the two, by the agent's pulse; empty where nothing says so."""
+    if not (old.repeats_pulse_us and new.repeats_pulse_us):
+        return ""
+    slower = median(new.repeats_pulse_us) / median(old.repeats_pulse_us)
+    if 1 / SLOWER <= slower <= SLOWER:
+        return ""
+    which, times = ("new", slower) if slower > 1 else ("old", 1 / slower)
+    return f"the processor itself was {times:.2f} times slower beside {which}, whatever ran on it"
 
 
 def _repeats(row: ProfileRow) -> Repeats:

@@ -15,7 +15,8 @@ from devices.profiling import Launch
 from runtime_py.manifest import ProfileRow
 
 SLOWER = 1.1
-"""Times the least pulse of all starts: one above it ran while the processor was slow, and is made again."""
+"""Times the least pulse of all starts: one above it ran while the processor was slow, and is made again. Two rows whose
+pulses are further apart are not compared."""
 SLOWED = "starts_slowed"
 """Their number, in a row's conditions."""
 MOST = 3

@@ -90,6 +90,10 @@ UNDECIDED: dict[str, tuple[dict[str, Any], str]] = {
     "absent": ({"outcome": "absent", "row": None, "why": "no runtime"}, "new was not measured (absent): no runtime"),
     "emulated": ({"row": row_of([9.0] * 8, kind="emulated")}, "new is of an emulator, whose times mean nothing"),
     "another processor": ({"row": row_of([9.0] * 8, device="B")}, "two processors: a processor and B"),
+    "slowed": (
+        {"row": row_of([9.0] * 8, repeats_pulse_us=(25.0, 26.0, 24.0))},
+        "the processor itself was 1.25 times slower beside new, whatever ran on it",
+    ),
     "one repeat": ({"row": row_of([9.0])}, "new has fewer than 2 repeats"),
 }
 
@@ -97,11 +101,22 @@ UNDECIDED: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize("case", UNDECIDED)
 def test_what_does_not_decide(case: str, tmp_path: Path) -> None:
     fields, why = UNDECIDED[case]
-    found = compared(tmp_path, [result_of([1.0] * 8)], [result_of([9.0] * 8, **fields)])
+    old = result_of(row=row_of([1.0] * 8, repeats_pulse_us=(20.0, 19.0, 40.0)))
+    found = compared(tmp_path, [old], [result_of([9.0] * 8, **fields)])
     (pair,) = found.pairs
     assert (pair.verdict, pair.why, pair.ratio) == ("not decided", why, None)
     assert found.above(1.05) == ()
     assert found.deciding == ()
+
+
+@pytest.mark.parametrize("pulses", [((20.0,), (21.9,)), ((21.9,), (20.0,)), ((), (40.0,)), ((40.0,), ())])
+def test_rows_beside_which_the_processor_was_as_fast_decide(pulses: tuple[Any, Any], tmp_path: Path) -> None:
+    """So do those of a time when no pulse was noted."""
+    old, new = (
+        result_of(row=row_of([mean] * 8, repeats_pulse_us=pulse))
+        for mean, pulse in zip((1.0, 2.0), pulses, strict=True)
+    )
+    assert one(tmp_path, old, new).verdict == "slower"
 
 
 def test_rows_of_one_run_alone_are_named_and_what_neither_has_is_left_out(tmp_path: Path) -> None:
