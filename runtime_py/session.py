@@ -141,7 +141,7 @@ class Session:
         Of a network that takes or gives integers these are the integers; the manifest's tensors say what they stand
         for (`spec.inputs[0].quantization`).
         """
-        # Each call finds the caches emptied by the one before: what is looked up here costs ten times its usual time.
+        # each call finds the caches emptied by the network before: no more is looked up here than is needed
         if len(inputs) != len(self._taken):
             raise self._other_names(inputs)
         for name, dtype, shape in self._taken:

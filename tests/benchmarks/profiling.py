@@ -16,11 +16,12 @@ bare      An inference's p50, as `devices.profiling.profile` gives it, beside a 
 quick     `sdk profile --quick`, the whole command: under 20 s for each target. Those of --repeated run --runs times,
           and the p50 of the runs that call themselves valid lie within 5 %. With fewer than two of them nothing is
           shown, and the bar counts as missed: the machine was not quiet.
-overhead  What the profiler itself, `devices.agent.sampled`, adds to a call of known cost, in the figure and beside it,
-          is at most 20 us an inference. What it times is `session.run`, as an app does, whose own promise is at most
-          50 us above the runtime's call with its array in and its arrays out: the median of the differences between
-          neighbours, with how unsure it is. These are a few lines of Python, after a network has emptied the caches.
-          How much of that call is copies has no bar.
+overhead  At most 20 us an inference: what the profiler, `devices.agent.sampled`, adds to a call of known cost, in the
+          figure and beside it; and what `session.run`, which an app calls and the profiler therefore times, adds to
+          the runtime's call with its array in and its arrays out, the median of the differences between neighbours,
+          with how unsure it is: its few lines of Python, after a network has emptied the caches. README promises 50
+          of it to an app; here it is held to what a profile's figure may have on top of the runtime's. How much of
+          that call is copies has no bar.
 stream    A profile's `end_to_end` beside `Stats.latency` of `runtime_py.stream`, within 7 %. Both are from the encoded
           file to its answer. A profile has one photo under way, so the stream may have one, too: it gets the next
           path when the one before is answered, and nothing waits in a queue. The latency of a stream that overlaps its
@@ -65,7 +66,7 @@ from runtime_py.manifest import Artifact
 from sdk import export
 
 BARE_BAR, REPEATS_BAR, STREAM_BAR = 0.05, 0.05, 0.07
-OVERHEAD_BAR_US, SESSION_BAR_US, QUICK_BAR_S = 20.0, 50.0, 20.0
+OVERHEAD_BAR_US, QUICK_BAR_S = 20.0, 20.0
 SECTIONS = ("bare", "quick", "overhead", "stream")
 HERE = Path(__file__).parent
 BIN = Path(sys.executable).parent
@@ -278,7 +279,7 @@ def overheads(cases: list[Case], turns: int) -> Iterator[Line]:
         more = [a - b for a, b in zip(ours, whole, strict=True)]
         copies = statistics.median(a - b for a, b in zip(again, network, strict=True))
         what = f"{case.title}: session.run above the runtime's call"
-        yield bounded(what, statistics.median(more), SESSION_BAR_US, notch(more))
+        yield bounded(what, statistics.median(more), notch(more))
         yield Line(f"{case.title}: that call's arrays in and out", f"{copies:.1f} us of {statistics.median(whole):.0f}")
 
 
@@ -288,16 +289,16 @@ def around(name: str, call: Callable[[], None], own_s: float, runs: int) -> Iter
     found = sampled(call, runs, 0.0, lambda share: None)
     wall_s = time.perf_counter() - began
     in_sample_us = 1e3 * statistics.median(found) - 1e6 * own_s
-    yield bounded(f"sampled, {name}: a sample above the call", in_sample_us, OVERHEAD_BAR_US)
+    yield bounded(f"sampled, {name}: a sample above the call", in_sample_us)
     between_us = (1e6 * wall_s - 1e3 * sum(found)) / len(found)
-    yield bounded(f"sampled, {name}: between samples", between_us, OVERHEAD_BAR_US)
+    yield bounded(f"sampled, {name}: between samples", between_us)
 
 
-def bounded(what: str, us: float, bar_us: float, unsure_us: float = 0.0) -> Line:
+def bounded(what: str, us: float, unsure_us: float = 0.0) -> Line:
     """Holds where it does with what is unsure, too, and that is less than the bar itself."""
-    holds = us + unsure_us <= bar_us and unsure_us <= bar_us
+    holds = us + unsure_us <= OVERHEAD_BAR_US and unsure_us <= OVERHEAD_BAR_US
     said = f" ± {unsure_us:.2f}" if unsure_us else ""
-    return Line(what, f"{us:.2f}{said} us", f"<= {bar_us:.0f} us", holds)
+    return Line(what, f"{us:.2f}{said} us", f"<= {OVERHEAD_BAR_US:.0f} us", holds)
 
 
 def notch(values: list[float]) -> float:
