@@ -61,7 +61,7 @@ class Session:
         self.why = why
         self._engine: Engine | None = engine
         self._turn = threading.Lock()
-        self._taken = tuple((spec.name, np.dtype(spec.dtype), spec.shape) for spec in self.spec.inputs)
+        self._taken = tuple((spec.name, _layout(np.empty(spec.shape, spec.dtype))) for spec in self.spec.inputs)
 
     def __call__(self, source: Any) -> Any:
         """Answer by the bundle's task: an image gives a Classification or Detections, a latent a Video.
@@ -144,12 +144,10 @@ class Session:
         # each call finds the caches emptied by the network before: no more is looked up here than is needed
         if len(inputs) != len(self._taken):
             raise self._other_names(inputs)
-        for name, dtype, shape in self._taken:
+        for name, layout in self._taken:
             array = inputs.get(name)
-            if not isinstance(array, ndarray) or array.dtype != dtype or array.shape != shape:
-                raise self._unfit(name, array) if name in inputs else self._other_names(inputs)
-            if not array.flags.c_contiguous:
-                inputs = {**inputs, name: np.ascontiguousarray(array)}
+            if type(array) is not ndarray or (array.dtype, array.shape, array.strides) != layout:
+                inputs = {**inputs, name: self._contiguous(name, inputs)}
         with self._turn:
             if self._engine is None:
                 raise SdkError("the session is closed", hint="runtime_py.load the bundle again")
@@ -186,6 +184,15 @@ class Session:
     def _input(self, name: str) -> Tensor:
         return next(tensor for tensor in self.spec.inputs if tensor.name == name)
 
+    def _contiguous(self, name: str, inputs: Mapping[str, Array]) -> Array:
+        """The array for an input as engines take it; raises BadInput where it is missing or does not fit."""
+        if name not in inputs:
+            raise self._other_names(inputs)
+        spec, array = self._input(name), inputs[name]
+        if not isinstance(array, ndarray) or array.dtype != spec.dtype or array.shape != spec.shape:
+            raise self._unfit(name, array)
+        return np.ascontiguousarray(array)
+
     def _other_names(self, inputs: Mapping[str, Array]) -> BadInput:
         return BadInput(f"inputs {sorted(inputs)}", expected=f"exactly {[spec.name for spec in self.spec.inputs]}")
 
@@ -197,6 +204,10 @@ class Session:
             expected=f"{spec.dtype} {spec.shape}{f' ({spec.layout})' if spec.layout else ''}",
             hint=f"numpy.asarray(values, {spec.dtype!r}).reshape({spec.shape})",
         )
+
+
+def _layout(array: Array) -> tuple[Any, ...]:
+    return array.dtype, array.shape, array.strides
 
 
 def load(

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from runtime_py.engines import Engine, failed
+from runtime_py.engines import Engine, EngineFailed, failed
 from runtime_py.manifest import Artifact, Manifest
 
 
@@ -22,11 +22,19 @@ class ExecuTorch:
             bindings._unsafe_reset_threadpool(threads)
         try:
             self.module = bindings._load_for_executorch(str(path), enable_etdump=profile)
+            facts = self.module.method_meta("forward")
         except Exception as error:  # the bindings raise RuntimeError with a status code
             raise failed("ExecuTorch", path, error) from error
+        given, gives = facts.num_inputs(), facts.num_outputs()
+        if (given, gives) != (len(manifest.inputs), len(manifest.outputs)):
+            raise EngineFailed(
+                f"{path.name} takes {given} and gives {gives}",
+                expected=f"{len(manifest.inputs)} and {len(manifest.outputs)}, as in the manifest",
+                hint="export the bundle again",
+            )
         self._path = path
         self._inputs = [spec.name for spec in manifest.inputs]
-        self._outputs = [spec.name for spec in manifest.outputs]
+        self._outputs = [(index, spec.name) for index, spec in enumerate(manifest.outputs)]
 
     def run(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Outputs by the manifest's names."""
@@ -37,8 +45,8 @@ class ExecuTorch:
             found = self.module.forward(given)
         except Exception as error:  # as above
             raise failed("ExecuTorch", self._path, error) from error
-        for name, tensor in zip(self._outputs, found, strict=True):
-            answers[name] = tensor.numpy()  # of a clone already
+        for index, name in self._outputs:
+            answers[name] = found[index].numpy()  # of a clone already
         return answers
 
     def close(self) -> None:

@@ -29,19 +29,21 @@ class Onnx:
         given = [[node.name for node in side] for side in (self.session.get_inputs(), self.session.get_outputs())]
         self._inputs = own_names(artifact.inputs, given[0], manifest.inputs)
         outputs = own_names(artifact.outputs, given[1], manifest.outputs)
-        self._outputs, self._own_outputs = list(outputs), list(outputs.values())
+        self._outputs, self._own_outputs = list(enumerate(outputs)), list(outputs.values())
         self._path = path
 
     def run(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Outputs by the manifest's names."""
-        given = {}
+        given, answers = {}, {}
         for name, array in inputs.items():
             given[self._inputs[name]] = array
         try:
             found = self.session.run(self._own_outputs, given)
         except Exception as error:  # as above
             raise failed("ONNX Runtime", self._path, error) from error
-        return dict(zip(self._outputs, found, strict=True))
+        for index, name in self._outputs:
+            answers[name] = found[index]
+        return answers
 
     def close(self) -> None:
         """Free the session."""

@@ -1,3 +1,4 @@
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -45,12 +46,28 @@ def test_the_raw_way_goes_by_the_manifests_names(bundle: Path) -> None:
         ({"image": np.zeros((1, 3, 8, 12), np.float32)}, "photo"),
         ({"photo": np.zeros((1, 3, 12, 8), np.float32)}, r"\(1, 3, 12, 8\)"),
         ({"photo": np.zeros((1, 3, 8, 12))}, "float64"),
+        ({"photo": np.zeros((1, 3, 8, 12), ">f4")}, ">f4"),
+        ({"photo": np.zeros((1, 3, 8, 12), np.int32)}, "int32"),
         ({"photo": [1.0]}, "list"),
     ],
 )
 def test_other_inputs_are_refused(bundle: Path, inputs: dict[str, np.ndarray], words: str) -> None:
     with pytest.raises(SdkError, match=words):
         runtime_py.load(bundle).run(inputs)
+
+
+@pytest.mark.parametrize("kind", ["a subclass", "another order", "a part", "one row's own stride", "an unpickled type"])
+def test_every_array_of_the_right_numbers_is_taken(bundle: Path, kind: str) -> None:
+    photo = np.random.default_rng(0).random((1, 3, 8, 12), np.float32)
+    arrays = {
+        "a subclass": photo.view(np.recarray),
+        "another order": np.asfortranarray(photo),
+        "a part": np.repeat(np.repeat(photo, 2, 0), 2, 3)[::2, :, :, ::2],
+        "one row's own stride": np.repeat(photo, 2, 0)[::2],
+        "an unpickled type": photo.astype(pickle.loads(pickle.dumps(photo.dtype))),
+    }
+    found = runtime_py.load(bundle, "onnx").run({"photo": arrays[kind]})
+    np.testing.assert_allclose(found["logits"], photo.mean((2, 3)) @ WEIGHT.T, rtol=1e-5)
 
 
 def test_a_raw_bundle_says_how_to_use_it(tmp_path: Path) -> None:
