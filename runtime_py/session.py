@@ -22,6 +22,7 @@ from runtime_py.engines import Engine, EngineFailed, failed, get_engine, load_en
 from runtime_py.errors import MissingExtra, SdkError
 from runtime_py.integers import real_outputs, whole
 from runtime_py.manifest import Artifact, Classify, DecodeVideo, Detect, Manifest, Tensor
+from runtime_py.memory import keep_freed
 from runtime_py.preprocess import Fit, ImageSource, decode_image, placed
 from runtime_py.results import Classification, classification
 from runtime_py.signing import Keys, remember
@@ -260,6 +261,7 @@ def _started(bundle: Bundle, choice: Choice, threads: int | None, others: list[s
     check_files(bundle, [artifact])
     with watched(bundle.path, artifact, count):
         session = Session(bundle, artifact, _engine(bundle, artifact, count), choice.why)
+        keep_freed()  # not before: what the runtime frees while it loads may go back
         try:
             if warm_up and bundle.manifest.task != "decode_video":  # a tile takes seconds, and comes with its fellows
                 session.warm_up()
