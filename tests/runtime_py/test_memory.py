@@ -3,7 +3,6 @@
 import platform
 import subprocess
 import sys
-from textwrap import dedent
 
 import pytest
 
@@ -30,7 +29,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
 def test_pages_are_mapped_once_for_all_photos() -> None:
     def faults(keep: bool) -> int:
-        code = f"KEEP = {keep}\n{dedent(CODE)}"
+        code = f"KEEP = {keep}\n{CODE}"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         return int(done.stdout)
 
