@@ -8,7 +8,6 @@ import stat
 import struct
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import IO
@@ -24,6 +23,7 @@ from runtime_py.bundle import (
     check_files,
     open_bundle,
 )
+from runtime_py.damaged import DAMAGED_ZIP
 from runtime_py.errors import SdkError
 from runtime_py.folders import cache_folder
 from runtime_py.manifest import Artifact, File
@@ -39,17 +39,6 @@ SPARE_BYTES = 16 * 2**20
 """Of the disk, left free after unpacking."""
 FIRST = {MANIFEST: MANIFEST_LIMIT_BYTES, MANIFEST_HASH: 1024, SIGNATURE: LIMIT_BYTES}
 """What is read before anything else, and how much of it at most."""
-DAMAGED = (
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-    EOFError,
-    NotImplementedError,
-    RuntimeError,
-    OSError,
-    ValueError,
-)
-"""What Python's zip reader raises on damaged, encrypted or unknown content."""
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 """Errors of the disk that is written to, which say nothing of what is read."""
 
@@ -155,7 +144,7 @@ def _unpack(source: Path, work: Path, key: Keys | None, older: bool) -> None:
             for name, entry in entries.items():
                 if name not in FIRST:
                     _extract(archive, entry, work / name, entry.file_size)
-    except DAMAGED as error:
+    except DAMAGED_ZIP as error:
         if isinstance(error, OSError) and error.errno in FULL:
             raise
         raise CorruptBundle(f"{source} cannot be unpacked: {error}", expected="what sdk pack writes") from error

@@ -9,6 +9,7 @@ from typing import IO
 import numpy as np
 import numpy.typing as npt
 
+from runtime_py.damaged import DAMAGED_NPZ
 from runtime_py.errors import SdkError
 from runtime_py.manifest import Manifest, Tensor
 
@@ -47,7 +48,7 @@ def load_golden(path: Path, manifest: Manifest) -> Golden:
         _check_sizes(path, manifest)
         with np.load(path, allow_pickle=False) as file:
             arrays: dict[str, Array] = {key: file[key] for key in file.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, NotImplementedError) as error:
+    except DAMAGED_NPZ as error:
         raise SdkError(f"{path.name} cannot be read: {error}", expected="numpy arrays, as sdk export writes") from error
     kinds = [kind for kind in KINDS if any(key.startswith(f"in.{kind}.") for key in arrays)]
     if not kinds:

@@ -2,7 +2,6 @@
 
 import math
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime_py.bundle import video_shape
+from runtime_py.damaged import DAMAGED_NPZ
 from runtime_py.manifest import DecodeVideo
 from sdk.evaluate.datasets import BadData, Dataset, Sample, evenly, limited
 
@@ -101,9 +101,11 @@ def _blur(values: Floats) -> Floats:
 
 def _read(file: str) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     try:
+        if not zipfile.is_zipfile(file):  # numpy reads a lone array, too
+            raise ValueError("it is no .npz")
         with np.load(file, allow_pickle=False) as arrays:
             latent, video = arrays["latent"], arrays["video"]
-    except (OSError, ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+    except DAMAGED_NPZ as error:
         raise BadData(f"{file} could not be read: {error}", expected=EXPECTED) from error
     if not np.issubdtype(latent.dtype, np.floating) or latent.ndim not in (4, 5):
         raise BadData(f"{file} holds a latent of {latent.dtype} {latent.shape}", expected=EXPECTED)

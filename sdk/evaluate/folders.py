@@ -2,11 +2,11 @@
 
 import shutil
 import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from runtime_py.damaged import DAMAGED_ZIP
 from runtime_py.manifest import Manifest
 from sdk.evaluate.classes import class_numbers, is_class
 from sdk.evaluate.datasets import BadData, Dataset, Sample, evenly, limited
@@ -32,7 +32,7 @@ def read_folders(manifest: Manifest, data: Path, classes: Path | None, limit: in
     try:
         with zipfile.ZipFile(data) as archive:
             dataset = _dataset(manifest, data, in_zip(data, archive), classes, limit, archive, work)
-    except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
+    except DAMAGED_ZIP as error:
         raise BadData(f"{data} could not be read: {error}", expected="a folder, or a whole .zip of one") from error
     return dataset
 
@@ -135,6 +135,8 @@ def unpacked(archive: zipfile.ZipFile | None, place: Path | zipfile.ZipInfo, wor
     try:
         with archive.open(place) as member, path.open("wb") as file:
             shutil.copyfileobj(member, file)
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
+    except DAMAGED_ZIP as error:
+        if isinstance(error, OSError) and error.errno is not None:  # of the disk, full maybe, and not of this image
+            raise
         raise BadData(f"damaged in the zip: {error}") from error
     return path

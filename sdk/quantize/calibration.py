@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from runtime_py.damaged import DAMAGED_ZIP
 from runtime_py.manifest import Calibrated, Manifest
 from sdk.evaluate.classes import is_class
 from sdk.evaluate.coco import image_file, images_of, parse_instances
@@ -202,7 +203,7 @@ def _found(data: Path, manifest: Manifest, images: Path | None, size: int, work:
             members = in_zip(data, archive)
             inside = {path: place for path, place in members.items() if path.suffix.lower() in SUFFIXES}
             return _photos(data, inside, manifest, size, archive, work)
-    except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
+    except DAMAGED_ZIP as error:
         raise BadCalibration(f"{data} could not be read: {error}", expected=KINDS) from error
 
 

@@ -1,10 +1,7 @@
 """One calibration sample at a time, as the network takes it: a photo through the bundle's preprocessing, or a row of an
 .npz."""
 
-import lzma
-import tokenize
 import zipfile
-import zlib
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -14,6 +11,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
+from runtime_py.damaged import DAMAGED_NPZ
 from runtime_py.errors import SdkError
 from runtime_py.manifest import DecodeVideo, Manifest, Tensor
 from runtime_py.preprocess import BadImage, decode_image, placed
@@ -22,11 +20,6 @@ Arrays = dict[str, npt.NDArray[Any]]
 LATENT = "latent"
 """What a clip of `sdk eval` calls a video decoder's input."""
 BLOCK = 2**20
-UNREADABLE = (
-    OSError, ValueError, EOFError, KeyError, RuntimeError, NotImplementedError, SyntaxError, tokenize.TokenError,
-    zipfile.BadZipFile, zlib.error, lzma.LZMAError,
-)  # fmt: skip
-"""What zipfile and numpy's header reader raise on files that are damaged, encrypted or none of theirs."""
 
 
 class BadCalibration(SdkError):
@@ -136,7 +129,7 @@ class ArrayFile:
         with ExitStack() as stack:
             try:
                 self._members = _members(path, manifest, stack, whole)
-            except UNREADABLE as error:
+            except DAMAGED_NPZ as error:
                 raise _damaged(error) from error
             counts = {member.spec.name: member.count for member in self._members}
             self.count = min(counts.values())
@@ -149,7 +142,7 @@ class ArrayFile:
         """The arrays of one sample, each of the input's shape. Raises Unreadable."""
         try:
             return {member.spec.name: member.row(index) for member in self._members}
-        except UNREADABLE as error:
+        except DAMAGED_NPZ as error:
             raise _damaged(error) from error
 
     def close(self) -> None:

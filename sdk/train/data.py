@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from rich.progress import Progress
 
+from runtime_py.damaged import DAMAGED_NPZ
 from runtime_py.errors import SdkError
 
 _KEYS = ("data", "offsets", "labels", "wnids")
@@ -99,9 +100,11 @@ def _read_shards(paths: Sequence[Path]) -> Encoded:
 def _read_shard(path: Path) -> dict[str, NDArray[Any]]:
     try:
         raw = lzma.decompress(path.read_bytes()) if path.suffix == ".xz" else path.read_bytes()
+        if not zipfile.is_zipfile(io.BytesIO(raw)):  # numpy reads a lone array, too
+            raise ValueError("it is no zip")
         with np.load(io.BytesIO(raw), allow_pickle=False) as archive:
             shard = {key: archive[key] for key in _KEYS if key in archive}
-    except (lzma.LZMAError, zipfile.BadZipFile, ValueError, EOFError, OSError) as error:
+    except DAMAGED_NPZ as error:
         raise DataError(f"{path.name} is not a readable npz: {error}") from error
     absent = [key for key in _KEYS if key not in shard]
     if absent:

@@ -75,3 +75,20 @@ def test_a_file_that_is_cut_off(keep: int, tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(SdkError, match="cannot be read"):
         load_golden(path, MANIFEST)
+
+
+def test_a_stream_that_is_damaged(tmp_path: Path) -> None:
+    """Its table of contents is whole, and the bits of an array are not."""
+    path = saved(tmp_path / "golden.npz")
+    content = path.read_bytes()
+    path.write_bytes(content[:75] + bytes(byte ^ 0x5A for byte in content[75:120]) + content[120:])
+    with pytest.raises(SdkError, match="cannot be read"):
+        load_golden(path, MANIFEST)
+
+
+def test_a_header_that_is_no_python(tmp_path: Path) -> None:
+    path = tmp_path / "golden.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("in.random.x.npy", b"\x93NUMPY\x01\x00\x0b\x00{'descr' ((" + b"\0" * 24)
+    with pytest.raises(SdkError, match="cannot be read"):
+        load_golden(path, MANIFEST)

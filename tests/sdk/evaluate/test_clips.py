@@ -97,6 +97,14 @@ def test_a_damaged_clip_is_named(tmp_path: Path, content: bytes) -> None:
         compare_clip(str(tmp_path / "a.npz"), HOW, lambda latent: chunks(latent, 1))
 
 
+def test_a_lone_array_is_no_clip(tmp_path: Path) -> None:
+    """numpy.load takes it, whatever its name."""
+    with (tmp_path / "a.npz").open("wb") as file:
+        np.save(file, np.zeros(3))
+    with pytest.raises(BadData, match=r"a\.npz could not be read: it is no \.npz"):
+        compare_clip(str(tmp_path / "a.npz"), HOW, lambda latent: chunks(latent, 1))
+
+
 def test_a_folder_of_clips_is_read_by_name(tmp_path: Path) -> None:
     with pytest.raises(BadData, match=r"no \.npz"):
         read_clips(tmp_path, None)

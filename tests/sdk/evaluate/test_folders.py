@@ -1,5 +1,6 @@
 """Folders of classes, and zips of them."""
 
+import errno
 import zipfile
 from collections import Counter
 from pathlib import Path
@@ -102,6 +103,25 @@ def test_a_damaged_member_of_a_zip_is_named_and_the_others_stay(tmp_path: Path, 
     assert chosen(dataset) == [("red/b.png", 0)]
     assert len(dataset.damaged) == 1
     assert dataset.damaged[0].startswith("red/a.png: damaged in the zip")
+
+
+def test_a_zip_with_a_name_that_is_no_text_is_refused(tmp_path: Path, work: Path) -> None:
+    """It says that its names are UTF-8."""
+    path = zipped(tmp_path / "a.zip", ["red/\N{BULLET}.png"])
+    path.write_bytes(path.read_bytes().replace("\N{BULLET}".encode(), b"\xff\xff\xff"))
+    with pytest.raises(BadData, match=r"a\.zip could not be read"):
+        read(path, work)
+
+
+def test_a_full_disk_is_no_damaged_image(tmp_path: Path, work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every image would be called damaged, and left out."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("sdk.evaluate.folders.shutil.copyfileobj", full)
+    with pytest.raises(BadData, match=r"a\.zip could not be read: .*No space left on device"):
+        read(zipped(tmp_path / "a.zip", ["red/a.png", "red/b.png"]), work)
 
 
 @pytest.mark.parametrize("content", [b"", b"PK no zip at all"])

@@ -173,6 +173,14 @@ def test_shards_of_jpegs_become_the_images_that_pillow_decodes(tmp_path: Path) -
     assert np.array_equal(again.images, split.images)
 
 
+def test_a_lone_array_is_no_shard(tmp_path: Path) -> None:
+    """numpy.load takes it, whatever its name."""
+    with (tmp_path / "train_0.npz").open("wb") as file:
+        np.save(file, np.zeros(3))
+    with pytest.raises(SdkError, match=r"train_0\.npz is not a readable npz"):
+        load_split(tmp_path, "train_*.npz", classes=2, side=SIDE, cache=tmp_path / "cache")
+
+
 def test_evaluation_resizes_as_pillow_does() -> None:
     images, _ = colours(2)
     expected = np.asarray(Image.fromarray(images[1]).resize((48, 48), Image.Resampling.BILINEAR))
