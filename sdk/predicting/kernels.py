@@ -16,15 +16,20 @@ LAYERS = frozenset({"conv", "depthwise", "deconv", "linear", "product"})
 PASSED = frozenset({"norm", "move"})
 """Kinds that runtimes take away or into the layer before, so that what comes next may be fused with that as well."""
 
+BLOCKS = (16, 8, 4)
+"""Of channels, that kernels take at once."""
+
 
 @dataclass(frozen=True)
 class Operator:
-    """An operator where it stands: how many weights the whole network has, as those of a small one are still in a cache
-    when it runs again; and whether it comes right behind a layer, into which a runtime may fuse it."""
+    """An operator where it stands: how many weights the whole network has, and with what its layers put out, how many
+    elements it touches, as those of a small one are still in a cache when it runs again; and whether it comes right
+    behind a layer, into which a runtime may fuse it."""
 
     node: Node
     around: int = 0
     behind: bool = False
+    touched: int = 0
 
 
 @dataclass(frozen=True)
@@ -38,8 +43,9 @@ class Kernel:
 def operators_of(network: Sequence[Node]) -> list[Operator]:
     """All operators of a network, in its order."""
     around, behind, found = sum(node.weights for node in network), False, list[Operator]()
+    touched = around + sum(prod(node.output) for node in network if node.kind in LAYERS)
     for node in network:
-        found.append(Operator(node, around, behind and node.kind not in LAYERS))
+        found.append(Operator(node, around, behind and node.kind not in LAYERS, touched))
         if node.kind not in PASSED:
             behind = node.kind in LAYERS
     return found
@@ -61,16 +67,17 @@ def key(operator: Operator) -> tuple[object, ...]:
 
 
 def numbers(operator: Operator) -> list[float]:
-    """What a regression is given: logarithms of sizes, and the window."""
-    node, around = operator.node, operator.around
-    given, made = node.input, node.output
+    """What a regression is given: logarithms of sizes, the window, and how channels fill blocks."""
+    node, given, made = operator.node, operator.node.input, operator.node.output
     places = prod(made[2:]) if len(made) > 2 else 1
     sizes = (
         node.macs, node.weights, prod(given), prod(made), places, given[1] if len(given) > 1 else 1,
-        made[1] if len(made) > 1 else 1, made[-1] if made else 1, prod(given) + node.weights + prod(made), around,
+        made[1] if len(made) > 1 else 1, made[-1] if made else 1, prod(given) + node.weights + prod(made),
+        operator.around, operator.touched,
     )  # fmt: skip
-    window = (prod(node.kernel), prod(node.stride), node.groups > 1, _padding(made, 16), _padding(made, 8))
-    return [*(log(1 + size) for size in sizes), *(float(one) for one in window)]
+    window = (prod(node.kernel), prod(node.stride), node.groups > 1)
+    blocks = (_padding(shape, block) for shape in (given, made) for block in BLOCKS)
+    return [*(log(1 + size) for size in sizes), *(float(one) for one in window), *blocks]
 
 
 def _padding(made: tuple[int, ...], block: int) -> float:
@@ -80,14 +87,17 @@ def _padding(made: tuple[int, ...], block: int) -> float:
 
 
 def kernels_of(network: Sequence[Node], row: ProfileRow) -> list[Kernel]:
-    """Every operator of the network with what the runtime spent on it. A layer that none of the runtime's operators was
-    matched with is left out: its time stands with another one."""
+    """Every operator of the network with its part of an inference: the whole's time, shared out as the runtime spent it
+    on them. So what a runtime's own profile adds, or an operator takes that is timed alone, counts for none of them.
+    A layer that none of the runtime's operators was matched with is left out: its time stands with another one."""
     spent: dict[int, float] = {}
     for one in row.operators:
         if one.node is not None:
             spent[one.node] = spent.get(one.node, 0.0) + one.ms
+    total = sum(spent.values())
+    part = row.whole_ms / total if row.whole_ms is not None and total else 1.0
     return [
-        Kernel(operator, spent.get(place, 0.0))
+        Kernel(operator, part * spent.get(place, 0.0))
         for place, operator in enumerate(operators_of(network))
         if place in spent or operator.node.kind not in LAYERS
     ]

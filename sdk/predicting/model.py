@@ -1,4 +1,8 @@
-"""What an operator takes on a device: looked up where the same one was measured, or else a regression's answer."""
+"""What an operator takes on a device: a regression's answer, put right by what the same one took where it was measured.
+
+The same operator takes longer in a larger network, whose weights no cache keeps: so what is looked up is not its time,
+but how that differs from what the regression makes of it there.
+"""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -14,12 +18,9 @@ from sdk.predicting.kernels import Kernel, Operator, family, key, numbers
 LEAST = 8
 """Operators of a family that trees need; with fewer, the fitted costs alone count."""
 FLOOR_MS = 1e-4
-USUAL = 0.05
-"""The error of a whole inference from which on it counts less than by its square."""
-LEAST_SHARE = 0.5
-"""Of the sum of its operators, that an inference takes."""
 CACHED = 1e6
-"""Weights that stay in a cache from one inference to the next, about: those of a larger network come from memory."""
+"""Elements that stay in a cache from one inference to the next, about: the weights of a network that touches more come
+from memory."""
 TREES = 100
 SIZES = 9
 """Of the numbers, those that come first: an operator's own sizes."""
@@ -51,56 +52,36 @@ class Model:
     """Of one device, target, precision and number of threads. Deterministic."""
 
     def __init__(self, measured: Sequence[Measured]) -> None:
-        known: dict[tuple[object, ...], list[float]] = defaultdict(list)
         families: dict[str, list[Kernel]] = defaultdict(list)
         for one in measured:
             for kernel in one.kernels:
-                known[key(kernel.operator)].append(kernel.ms)
                 families[family(kernel.operator)].append(kernel)
-        self._known = {one: median(values) for one, values in known.items()}
         self._families = {name: _Family(kernels) for name, kernels in families.items()}
-        self._whole = _Whole(measured)
+        known: dict[tuple[object, ...], list[float]] = defaultdict(list)
+        for name, kernels in families.items():
+            usual = self._families[name].of([kernel.operator for kernel in kernels])
+            for kernel, ms in zip(kernels, usual, strict=True):
+                known[key(kernel.operator)].append(kernel.ms / max(ms, FLOOR_MS))
+        self._known = {one: median(ratios) for one, ratios in known.items()}
+        """By how much those that were measured differ from what the regression makes of them."""
 
     def predict(self, operators: Sequence[Operator]) -> Predicted:
         """What an inference of a network takes while nothing disturbs it."""
-        by_node = [self._known.get(key(one), 0.0) for one in operators]
-        looked_up, outside = sum(by_node), 0.0
-        unknown: dict[str, list[int]] = defaultdict(list)
+        by_node, looked_up, outside = [0.0] * len(operators), 0.0, 0.0
+        places: dict[str, list[int]] = defaultdict(list)
         for at, one in enumerate(operators):
-            if key(one) not in self._known and family(one) in self._families:
-                unknown[family(one)].append(at)
-        for name, places in unknown.items():
-            of_kind, wanted = self._families[name], [operators[at] for at in places]
-            for at, ms, beyond in zip(places, of_kind.of(wanted), of_kind.outside(wanted), strict=True):
-                by_node[at] = ms
-                outside += ms if beyond else 0.0
+            if family(one) in self._families:
+                places[family(one)].append(at)
+        for name, own in places.items():
+            of_kind, wanted = self._families[name], [operators[at] for at in own]
+            for at, ms, beyond in zip(own, of_kind.of(wanted), of_kind.outside(wanted), strict=True):
+                ratio = self._known.get(key(operators[at]))
+                by_node[at] = ms if ratio is None else ratio * max(ms, FLOOR_MS)
+                looked_up += 0.0 if ratio is None else by_node[at]
+                outside += ms if beyond and ratio is None else 0.0
         total = sum(by_node)
         share = 1.0 / total if total else 0.0
-        return Predicted(
-            ms=self._whole.of(by_node), looked_up=looked_up * share, outside=outside * share,
-            by_node=tuple(by_node),
-        )  # fmt: skip
-
-
-class _Whole:
-    """What a whole inference takes beyond its operators: a share of their time, and something for each that runs, which
-    is less than nothing where a runtime's own profile costs more than was subtracted."""
-
-    def __init__(self, measured: Sequence[Measured]) -> None:
-        from scipy.optimize import least_squares
-
-        parts = np.array([self._parts([kernel.ms for kernel in one.kernels]) for one in measured])
-        parts /= np.array([[one.whole_ms] for one in measured])
-        # soft: a network that something disturbed shall not bend it
-        self._costs = least_squares(lambda costs: parts @ costs - 1, [1.0, 0.0], loss="soft_l1", f_scale=USUAL).x
-
-    def of(self, by_node: Sequence[float]) -> float:
-        """ms of an inference whose operators take so much."""
-        return float(max(self._parts(by_node) @ self._costs, LEAST_SHARE * sum(by_node)))
-
-    @staticmethod
-    def _parts(by_node: Sequence[float]) -> Any:
-        return np.array([max(sum(by_node), FLOOR_MS), 1e-3 * sum(ms > 0 for ms in by_node)])
+        return Predicted(total, looked_up * share, outside * share, tuple(by_node))
 
 
 class _Family:
@@ -141,7 +122,7 @@ class _Family:
 def _work(operators: Sequence[Operator]) -> Any:
     """(operators, 6): multiply-accumulates, elements of the input, of the weight, of it from memory, and of the output,
     and a call."""
-    rows = [(one.node, one.node.weights * one.around / (one.around + CACHED)) for one in operators]
+    rows = [(one.node, one.node.weights * one.touched / (one.touched + CACHED)) for one in operators]
     return np.array([
         (node.macs, prod(node.input), node.weights, far, prod(node.output), 1.0) for node, far in rows
     ], np.float64)  # fmt: skip

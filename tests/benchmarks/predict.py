@@ -15,6 +15,7 @@ from pathlib import Path
 from devices.profiling import profile
 from models_zoo import MODELS
 from runtime_py.bundle import open_bundle
+from runtime_py.manifest import ProfileRow
 from sdk import export
 from sdk.predicting.answer import Checked, check
 from sdk.predicting.bank import SIZES
@@ -39,21 +40,31 @@ def export_to(folder: Path, name: str, targets: list[str]) -> Path:
 
 def missing(found: list[Path], targets: list[str]) -> dict[Path, list[str]]:
     """By bundle, targets of which it has no sound row with operators."""
-    rows = {bundle: open_bundle(bundle).manifest.profiles for bundle in found}
-    best = fastest(row for own in rows.values() for row in own)
+    best = fastest_of(found)
     sound = {
-        bundle: [row.target for row in own if row.whole_ms is not None and speed_of(row, best)]
-        for bundle, own in rows.items()
+        bundle: [row.target for row in open_bundle(bundle).manifest.profiles if took_ms(row, best) < inf]
+        for bundle in found
     }
     wanted = {bundle: [name for name in targets if name not in sound[bundle]] for bundle in found}
     return {bundle: left for bundle, left in wanted.items() if left}
 
 
-def measure(bundle: Path, targets: list[str]) -> None:
+def took_ms(row: ProfileRow, best: float) -> float:
+    """Its whole inference at the device's full speed; infinite where it is not sound."""
+    speed = speed_of(row, best)
+    return speed * row.whole_ms if speed and row.whole_ms is not None else inf
+
+
+def fastest_of(found: list[Path]) -> float:
+    """The least pulse of the rows of all bundles."""
+    return fastest(row for bundle in found for row in open_bundle(bundle).manifest.profiles)
+
+
+def measure(bundle: Path, targets: list[str], best: float) -> None:
     """Profile one network; its bundle keeps the quicker one of two rows of a target, as disturbances only slow."""
     found = profile(bundle, targets, samples=SAMPLES, seconds=SECONDS, operators=True)
-    kept = {row.target: row.whole_ms for row in open_bundle(bundle).manifest.profiles if row.whole_ms is not None}
-    save_profiles(bundle, [row for row in found.rows if (row.whole_ms or inf) <= kept.get(row.target, inf)])
+    kept = {row.target: took_ms(row, best) for row in open_bundle(bundle).manifest.profiles}
+    save_profiles(bundle, [row for row in found.rows if took_ms(row, best) <= kept.get(row.target, inf)])
     for row in found.rows:
         whole = f"{row.whole_ms:8.2f} ms" if row.whole_ms else "slowed down"
         total = sum(one.ms for one in row.operators)
@@ -88,10 +99,10 @@ def main() -> int:
     names += [name for name, spec in MODELS.items() if spec.task != "decode_video"]  # those take a minute an inference
     found = [] if options.only_check else [export_to(options.folder, name, targets) for name in names]
     for bundle in found if options.again else ():
-        measure(bundle, targets)
+        measure(bundle, targets, fastest_of(found))
     for _ in range(ROUNDS):
         for bundle, left in missing(found, targets).items():
-            measure(bundle, left)
+            measure(bundle, left, fastest_of(found))
     checked = [one for one in check("local", [options.folder]) if one.cell.target in targets]
     print("\n".join(map(table, checked)))
     return 0 if all(one.errors.within >= BAR for one in checked) else 1

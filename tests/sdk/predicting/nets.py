@@ -8,7 +8,7 @@ from sdk.predicting.kernels import Kernel, operators_of
 from sdk.predicting.model import Measured
 
 CALL = 1.05
-"""A whole inference takes so much more than its operators."""
+"""A whole inference takes so much more than its operators do where they are timed."""
 
 
 def network(seed: int, blocks: int = 12) -> tuple[Node, ...]:
@@ -51,7 +51,7 @@ def time_of(node: Node, speed: float = 1.0) -> float:
 def measured(seed: int, noise: float = 0.0) -> Measured:
     """One network on the device; `noise` is the spread of each operator's time."""
     random, operators = Random(1000 + seed), operators_of(network(seed))
-    kernels = tuple(Kernel(one, time_of(one.node) * (1 + random.uniform(-noise, noise))) for one in operators)
+    kernels = tuple(Kernel(one, CALL * time_of(one.node) * (1 + random.uniform(-noise, noise))) for one in operators)
     return Measured(f"net{seed} 3x224x224", kernels, CALL * sum(time_of(one.node) for one in operators))
 
 
