@@ -1,10 +1,11 @@
 """How well latency is predicted on this machine: every network of the zoo from all the others, by its operators.
 
-python tests/benchmarks/predict.py FOLDER [--target tflite,onnx,openvino] [--only-check]
+python tests/benchmarks/predict.py FOLDER [--target tflite,onnx,openvino] [--only-check] [--again]
 
 Exports to FOLDER what is not there yet, measures each network's operators and whole inferences (in six rounds at most,
 of what was disturbed in those before), and leaves each one out in turn: at least 80 % within 15 % is the bar, for each
-target. Exits 1 where one misses it. It takes half an hour of exports, and a quarter of measuring on a quiet machine.
+target. Exits 1 where one misses it. With --again all are first measured once more, and the quicker rows kept. It takes
+half an hour of exports, and a quarter of measuring on a quiet machine.
 """
 
 import argparse

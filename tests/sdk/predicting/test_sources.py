@@ -43,6 +43,14 @@ def test_disturbed_and_emulated_rows_and_those_without_operators_do_not_count(tm
         find([tmp_path], "rpi5")
 
 
+def test_of_a_network_that_was_measured_twice_the_quicker_row_counts(tmp_path: Path) -> None:
+    for folder, whole_ms in (("a", 7.0), ("b", 5.0), ("c", 6.0)):
+        make(tmp_path / folder, 1, whole_ms=whole_ms)
+    found = find([tmp_path / "a", tmp_path / "b", tmp_path / "c"], "rpi5")
+    ((one,),) = found.cells.values()
+    assert one.whole_ms == pytest.approx(5.0)
+
+
 def test_rows_are_put_at_the_device_s_full_speed(tmp_path: Path) -> None:
     """Hot, say: nothing disturbed the row, and it is no figure of the device. By half it is too slow to be used."""
     for seed, pulse_us in enumerate((15.0, 18.0, 30.0)):
