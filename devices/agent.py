@@ -224,19 +224,23 @@ def operators_of(job: Job, session: Any) -> tuple[dict[str, Any], dict[str, str]
     from devices.operators import timer
     from devices.operators.matching import rows
     from devices.roofline import roofline
-    from devices.steady import PULSE, SECONDS, undisturbed_ms
+    from devices.steady import LEAST_RUNS, PULSE, SECONDS, undisturbed_ms
     from runtime_py.bundle import open_bundle
     from runtime_py.errors import SdkError
 
     say(progress=0.99, doing="operators")
     given = _given(session)
-    before_ms = undisturbed_ms(lambda: session.run(given), SECONDS / 2)
+
+    def whole() -> float:
+        return undisturbed_ms(lambda: session.run(given), SECONDS / 2, LEAST_RUNS // 2)
+
+    before_ms = whole()
     try:
         timed = timer(job.target).timed(open_bundle(session.path), session.artifact, job.threads, given)
     except SdkError as error:
         return {}, {"operators": "; ".join(filter(None, (error.given, error.hint)))}
-    # on both sides of the operators, and the quicker one, as what no pulse shows (a neighbour's use of memory) only slows
-    whole_ms = min(before_ms, undisturbed_ms(lambda: session.run(given), SECONDS / 2))
+    # on both sides of the operators, and the quicker one: what no pulse shows (a neighbour's use of memory) only slows
+    whole_ms = min(before_ms, whole())
     roof = roofline(job.threads)
     found = {
         "operators": rows(timed, session.spec.network, roof), "roofline": roof, "pulse_us": PULSE.least_us,

@@ -51,12 +51,13 @@ PULSE = Pulse()
 
 
 def steady(
-    call: Callable[[], Any], most: int = MOST_RUNS, seconds: float = SECONDS, patience: int = PATIENCE
-) -> list[float]:
+    call: Callable[[], Any], most: int = MOST_RUNS, seconds: float = SECONDS, patience: int = PATIENCE,
+    least: int = LEAST_RUNS,
+) -> list[float]:  # fmt: skip
     """Call again and again; of each run the mean of the pulses before and after it in us, or 0 where they are not
-    ALIKE, so that it does not count. Where fewer than LEAST_RUNS are, so many count whose pulses are the most alike.
+    ALIKE, so that it does not count. Where fewer than `least` are, so many count whose pulses are the most alike.
 
-    Ends with `most` runs that count; with LEAST_RUNS of them once `seconds` have gone; or with `patience` times as many
+    Ends with `most` runs that count; with `least` of them once `seconds` have gone; or with `patience` times as many
     runs or as much time.
     """
     before, began = PULSE.read_us(), perf_counter()
@@ -64,14 +65,14 @@ def steady(
     counting = 0
     while counting < most and len(pulses) < patience * most:
         gone = perf_counter() - began
-        if len(pulses) >= LEAST_RUNS and (gone >= patience * seconds or (gone >= seconds and counting >= LEAST_RUNS)):
+        if len(pulses) >= least and (gone >= patience * seconds or (gone >= seconds and counting >= least)):
             break
         call()
         after = PULSE.read_us()
         pulses.append((before, after))
         before = after
         counting += _apart(pulses[-1]) <= ALIKE
-    limit = sorted(map(_apart, pulses))[min(LEAST_RUNS, len(pulses)) - 1]
+    limit = sorted(map(_apart, pulses))[min(least, len(pulses)) - 1]
     PULSE.sound = PULSE.sound and limit <= ALIKE
     return [sum(both) / 2 if _apart(both) <= max(ALIKE, limit) else 0.0 for both in pulses]
 
@@ -80,7 +81,7 @@ def _apart(pulses: tuple[float, float]) -> float:
     return max(pulses) / min(pulses)
 
 
-def undisturbed_ms(call: Callable[[], Any], seconds: float = SECONDS) -> float:
+def undisturbed_ms(call: Callable[[], Any], seconds: float = SECONDS, least: int = LEAST_RUNS) -> float:
     """What a call takes at the least pulse."""
     samples: list[float] = []
 
@@ -89,7 +90,7 @@ def undisturbed_ms(call: Callable[[], Any], seconds: float = SECONDS) -> float:
         call()
         samples.append(1e3 * (perf_counter() - start))
 
-    pulses = steady(run, seconds=seconds)
+    pulses = steady(run, seconds=seconds, least=least)
     return middle(samples, pulses)
 
 
