@@ -15,7 +15,6 @@ from runtime_py.manifest import Node, ProfileRow
 LAYERS = frozenset({"conv", "depthwise", "deconv", "linear", "product"})
 PASSED = frozenset({"norm", "move"})
 """Kinds that runtimes take away or into the layer before, so that what comes next may be fused with that as well."""
-
 BLOCKS = (16, 8, 4)
 """Of channels, that kernels take at once."""
 
