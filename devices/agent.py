@@ -234,9 +234,10 @@ def operators_of(job: Job, session: Any) -> tuple[dict[str, Any], dict[str, str]
     def whole() -> float:
         return undisturbed_ms(lambda: session.run(given), SECONDS / 2, LEAST_RUNS // 2)
 
-    before_ms = whole()
     try:
-        timed = timer(job.target).timed(open_bundle(session.path), session.artifact, job.threads, given)
+        way = timer(job.target)
+        before_ms = whole()
+        timed = way.timed(open_bundle(session.path), session.artifact, job.threads, given)
     except SdkError as error:
         return {}, {"operators": "; ".join(filter(None, (error.given, error.hint)))}
     # on both sides of the operators, and the quicker one: what no pulse shows (a neighbour's use of memory) only slows
