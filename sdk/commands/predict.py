@@ -41,15 +41,18 @@ def command(bundle: Path | None, device: str, measured: tuple[Path, ...], checki
     that was measured is looked up; others come from a regression over those of its kind. Without measurements of that
     kind of device there is no prediction. BUNDLE's own measurements are never used.
     """
+    from sdk.live import live_progress
     from sdk.predicting.answer import check, predict
 
     if (bundle is None) != checking:
         raise click.UsageError("name a BUNDLE, or give --check and none")
     if bundle is None:
-        checked = check(device, measured)
+        with live_progress(quiet=as_json) as progress:
+            checked = check(device, measured, progress)
         print_json([one.to_dict() for one in checked]) if as_json else _print_checked(checked)
         return
-    found = predict(bundle, device, measured)
+    with live_progress(quiet=as_json) as progress:
+        found = predict(bundle, device, measured, progress)
     print_json(found.to_dict()) if as_json else _print(found)
 
 

@@ -9,9 +9,12 @@ from devices.profiling import called
 from runtime_py.bundle import open_bundle
 from runtime_py.manifest import Manifest
 from sdk.predicting.kernels import operators_of
-from sdk.predicting.model import Model
+from sdk.predicting.model import Measured, Model
 from sdk.predicting.sources import Cell, Found, NoMeasurements, find, name_of
 from sdk.predicting.testing import LEAST_NETWORKS, Errors, Left, errors_of, leave_one_out
+from sdk.progress import Progress
+
+QUIET = Progress()
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ class Checked:
         return asdict(self) | {"rows": [asdict(row) | {"error": row.error} for row in self.rows]}
 
 
-def predict(bundle: Path, device: str, measured: Sequence[Path]) -> Prediction:
+def predict(bundle: Path, device: str, measured: Sequence[Path], progress: Progress = QUIET) -> Prediction:
     """What an inference takes: every artifact of `bundle` for which operators of enough networks were measured there.
 
     Raises NoMeasurements where there is none, or NotABundle.
@@ -73,7 +76,7 @@ def predict(bundle: Path, device: str, measured: Sequence[Path]) -> Prediction:
     for artifact in manifest.artifacts:
         cells = [one for one in found.cells if (one.target, one.precision) == (artifact.target, artifact.precision)]
         for cell in cells:
-            row = _row(manifest, cell, found)
+            row = _row(manifest, cell, found, progress)
             if isinstance(row, Row):
                 rows.append(row)
             else:
@@ -89,10 +92,10 @@ def predict(bundle: Path, device: str, measured: Sequence[Path]) -> Prediction:
     return Prediction(name_of(manifest), device, tuple(rows), tuple(missing))
 
 
-def check(device: str, measured: Sequence[Path]) -> tuple[Checked, ...]:
+def check(device: str, measured: Sequence[Path], progress: Progress = QUIET) -> tuple[Checked, ...]:
     """Leave-one-network-out over all that was measured on `device`. Raises NoMeasurements."""
     found = find(measured, device)
-    rows = [(cell, leave_one_out(networks)) for cell, networks in found.cells.items()]
+    rows = [(cell, _left_out(cell, networks, progress)) for cell, networks in found.cells.items()]
     checked = tuple(Checked(cell, left, errors_of(left)) for cell, left in rows if len(left) >= LEAST_NETWORKS)
     if not checked:
         raise NoMeasurements(
@@ -102,7 +105,12 @@ def check(device: str, measured: Sequence[Path]) -> tuple[Checked, ...]:
     return checked
 
 
-def _row(manifest: Manifest, cell: Cell, found: Found) -> Row | str:
+def _left_out(cell: Cell, networks: Sequence[Measured], progress: Progress) -> tuple[Left, ...]:
+    progress.say(f"{called(cell.target, cell.threads)}: each network from the others")
+    return leave_one_out(networks, progress.count)
+
+
+def _row(manifest: Manifest, cell: Cell, found: Found, progress: Progress) -> Row | str:
     own = name_of(manifest)
     others = [one for one in found.cells[cell] if one.name.split()[0] != own.split()[0]]
     if len(others) < LEAST_NETWORKS:
@@ -110,7 +118,7 @@ def _row(manifest: Manifest, cell: Cell, found: Found) -> Row | str:
             f"{called(cell.target, cell.threads)}, {cell.precision}: {len(others)} other networks were measured,"
             f" and {LEAST_NETWORKS} are the least"
         )
-    made, errors = Model(others).predict(operators_of(manifest.network)), errors_of(leave_one_out(others))
+    made, errors = Model(others).predict(operators_of(manifest.network)), errors_of(_left_out(cell, others, progress))
     same = next((one.whole_ms for one in found.cells[cell] if one.name == own), None)
     return Row(
         cell.target, cell.precision, cell.threads, made.ms, made.ms / (1 + errors.p90), made.ms * (1 + errors.p90),

@@ -1,6 +1,6 @@
 """How far predictions are off: each network is predicted from all others, and compared with what was measured."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -27,15 +27,18 @@ class Left:
         return self.predicted_ms / self.measured_ms - 1
 
 
-def leave_one_out(measured: Sequence[Measured]) -> tuple[Left, ...]:
+def leave_one_out(
+    measured: Sequence[Measured], count: Callable[[int, int], None] = lambda *_: None
+) -> tuple[Left, ...]:
     """A row for each network that is not of the bank, predicted by a model that never saw it in any form; for each of
-    the bank's where there are no others."""
-    found = []
-    for one in [one for one in measured if not one.of_bank] or measured:
+    the bank's where there are no others. `count` is told how many are done, and of how many."""
+    found, wanted = [], [one for one in measured if not one.of_bank] or measured
+    for done, one in enumerate(wanted, start=1):
         others = [other for other in measured if other.name.split()[0] != one.name.split()[0]]
         if others:
             made = Model(others).predict([kernel.operator for kernel in one.kernels])
             found.append(Left(one.name, made.ms, one.whole_ms, made.looked_up, made.outside))
+        count(done, len(wanted))
     return tuple(found)
 
 

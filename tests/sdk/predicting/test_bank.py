@@ -44,4 +44,6 @@ def test_banks_are_learned_from_and_never_counted() -> None:
     nets = [measured(seed) for seed in range(6)]
     banks = [one.__class__(one.name, one.kernels, one.whole_ms, of_bank=True) for one in nets[:3]]
     assert [row.name for row in leave_one_out([*banks, *nets[3:]])] == [one.name for one in nets[3:]]
-    assert len(leave_one_out(banks)) == 3
+    told: list[tuple[int, int]] = []
+    assert len(leave_one_out(banks, lambda *so_far: told.append(so_far))) == 3
+    assert told == [(1, 3), (2, 3), (3, 3)]
